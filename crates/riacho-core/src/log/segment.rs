@@ -1,0 +1,1 @@
+//! Records and batch frames to bytes and back.

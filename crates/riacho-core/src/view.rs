@@ -1,0 +1,1 @@
+//! The encoded bytes of one selection.

@@ -1,0 +1,1 @@
+//! All settings, checked once.

@@ -1,0 +1,3 @@
+//! The `riacho` binary: arguments, environment and signals; nothing else.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Riacho's automation; `cargo xtask help` lists the commands.
+
+fn main() {}
