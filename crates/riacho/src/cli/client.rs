@@ -96,6 +96,8 @@ impl Problem {
 pub(super) fn http() -> Result<reqwest::Client, Failure> {
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIME_MAX)
+        // A redirected POST becomes a GET, whose good answer would pass for that of the POST.
+        .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("riacho/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|err| Failure::Failed(format!("cannot make a HTTP client: {}", cause(&err))))

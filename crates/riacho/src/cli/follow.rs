@@ -10,6 +10,7 @@ use super::{
 use clap::Args;
 use reqwest::{Response, Url};
 use riacho_core::name::Selector;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     io::{self, BufWriter, Write as _},
     time::Duration,
@@ -202,8 +203,19 @@ impl Follower {
                 return Err(Failure::Failed(text));
             }
             out.flush().map_err(|err| Failure::of_stdout(&err))?;
+            if is_unread() {
+                return Err(Failure::Unread);
+            }
         }
     }
+}
+
+/// Whether the reader of a piped stdout has gone. Without events no write would fail; a heartbeat is time to look.
+fn is_unread() -> bool {
+    let stdout = io::stdout();
+    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+    let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_ok() && fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
 }
 
 fn lost(why: &str) -> End {

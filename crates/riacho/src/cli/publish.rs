@@ -119,6 +119,51 @@ struct Sender {
     trouble: Trouble,
 }
 
+/// Stdin, as batches.
+struct Input {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    former: Former,
+    ended: bool,
+}
+
+impl Input {
+    /// What is at hand, at least one line; empty at the end of stdin. Beside it what is wrong with what follows.
+    async fn batch(&mut self) -> (Batch, Option<String>) {
+        let mut batch = Batch::default();
+        loop {
+            if let Err(wrong) = self.former.fill(&mut batch) {
+                return (batch, Some(wrong));
+            }
+            if batch.is_full() || self.ended {
+                return (batch, None);
+            }
+            // Only an empty batch waits; another one takes what is at hand and goes.
+            let piece = match batch.is_empty() {
+                true => self.pieces.recv().await,
+                false => match self.pieces.try_recv() {
+                    Ok(piece) => Some(piece),
+                    Err(mpsc::error::TryRecvError::Empty) => return (batch, None),
+                    Err(mpsc::error::TryRecvError::Disconnected) => None,
+                },
+            };
+            match piece {
+                Some(Ok(piece)) => self.former.push(&piece),
+                Some(Err(err)) => return (batch, Some(format!("cannot read stdin: {err}"))),
+                None => {
+                    self.former.end();
+                    self.ended = true;
+                }
+            }
+        }
+    }
+}
+
+/// What the server says to a request that it took.
+#[derive(Deserialize)]
+struct Answer {
+    id: String,
+}
+
 /// Why a request will not be answered well.
 enum SendError {
     /// The server takes less at once.
@@ -129,55 +174,26 @@ enum SendError {
 
 impl Sender {
     async fn many(&mut self, form: Form) -> Result<(), Failure> {
-        let mut pieces = read_stdin();
-        let mut former = Former::new(form);
-        let mut ended = false;
-        let mut wrong = None;
+        let mut input = Input { pieces: read_stdin(), former: Former::new(form), ended: false };
         let mut warned = false;
-        while !ended && wrong.is_none() {
-            let mut batch = Batch::default();
-            loop {
-                wrong = former.fill(&mut batch).err();
-                if wrong.is_some() || batch.is_full() || ended {
-                    break;
-                }
-                // Only an empty batch waits; another one takes what is at hand and goes.
-                let piece = match batch.is_empty() {
-                    true => pieces.recv().await,
-                    false => match pieces.try_recv() {
-                        Ok(piece) => Some(piece),
-                        Err(mpsc::error::TryRecvError::Empty) => break,
-                        Err(mpsc::error::TryRecvError::Disconnected) => None,
-                    },
-                };
-                match piece {
-                    Some(Ok(piece)) => former.push(&piece),
-                    Some(Err(err)) => wrong = Some(format!("cannot read stdin: {err}")),
-                    None => {
-                        former.end();
-                        ended = true;
-                    }
-                }
-                if wrong.is_some() {
-                    break;
-                }
-            }
-            if former.replaced > 0 && !warned {
+        loop {
+            let (batch, wrong) = input.batch().await;
+            let replaced = input.former.replaced;
+            if replaced > 0 && !warned {
                 warned = true;
-                say(
-                    "a line is not UTF-8; bytes that are not are replaced by U+FFFD, from here on without a word",
-                );
+                say("a line is not UTF-8; U+FFFD stands for its bad bytes, and will for those of others");
             }
-            // A full batch may leave lines at hand: not the end yet.
-            ended &= !batch.is_full();
+            let last = batch.is_empty();
             self.batches(batch).await?;
-        }
-        if former.replaced > 0 {
-            say(format_args!("{} lines were not UTF-8; U+FFFD stands for their bad bytes", former.replaced));
-        }
-        match wrong {
-            Some(what) => Err(Failure::Failed(format!("stdin: {what}; the lines before it are published"))),
-            None => Ok(()),
+            if let Some(what) = wrong {
+                return Err(Failure::Failed(format!("stdin: {what}; the lines before it are published")));
+            }
+            if last {
+                if replaced > 0 {
+                    say(format_args!("lines with U+FFFD for bytes that were not UTF-8: {replaced}"));
+                }
+                return Ok(());
+            }
         }
     }
 
@@ -225,8 +241,13 @@ impl Sender {
                 .body(body.clone());
             let (why, pause) = match answer(request).await {
                 Ok((status, _, answer)) if (200..300).contains(&status) => {
+                    // Only an id says that the event is stored; a stray web server says 200 to anything.
+                    let Ok(Answer { id }) = serde_json::from_slice(&answer) else {
+                        let text = format!("{} answers without an id; is it a Riacho server?", self.url);
+                        return Err(SendError::Refused(text));
+                    };
                     self.trouble.is_over();
-                    return Ok(self.print_id(&answer));
+                    return Ok(self.print_id(&id));
                 }
                 Ok((status, pause, answer)) => {
                     let problem = Problem::parse(&answer);
@@ -252,17 +273,8 @@ impl Sender {
         }
     }
 
-    fn print_id(&self, answer: &[u8]) -> Result<(), Failure> {
-        #[derive(Deserialize)]
-        struct Answer {
-            id: String,
-        }
-        if !self.print_ids {
-            return Ok(());
-        }
-        let Answer { id } = serde_json::from_slice(answer)
-            .map_err(|err| Failure::Failed(format!("published, but the answer has no id: {err}")))?;
-        print(format_args!("{id}\n"))
+    fn print_id(&self, id: &str) -> Result<(), Failure> {
+        if self.print_ids { print(format_args!("{id}\n")) } else { Ok(()) }
     }
 }
 

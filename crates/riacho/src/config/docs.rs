@@ -51,9 +51,8 @@ pub fn example() -> String {
             let _ = writeln!(out, "#{} = {value}", setting.last_segment());
         }
     }
-    comment(
-        &mut out,
-        "### Streams. The first [[stream]] that matches a name holds for it; this one is the last resort.",
+    out.push_str(
+        "\n### Streams\n\n# The first [[stream]] that matches a name holds for it. This one is what holds where none does.\n",
     );
     out.push_str("#[[stream]]\n");
     for (line, key) in

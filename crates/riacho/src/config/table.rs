@@ -100,7 +100,8 @@ settings! {
     pub struct Logging from LOGGING in "" {
         /// Lines for people or one JSON object per line.
         log_format: LogFormat = "text", Shape::Word(&["text", "json"]), flag "log-format";
-        /// What is written: a level (off, error, warn, info, debug, trace) for all, or `module=level`, comma-separated.
+        /// What is written: a level (off, error, warn, info, debug, trace) for all, `module=level` for one, or several of
+        /// these with commas: `warn,riacho=debug`.
         log_level: Targets = "info", Shape::Filter, flag "log-level";
     }
 }
