@@ -27,8 +27,9 @@ pub(super) enum Log {
 pub(super) struct Place {
     /// The directory of the log; without it, the configured one.
     dir: Option<PathBuf>,
-    #[command(flatten)]
-    settings: SettingArgs,
+    /// The configuration file that names it.
+    #[arg(long, value_name = "PATH", conflicts_with = "dir")]
+    config: Option<PathBuf>,
 }
 
 impl Log {
@@ -51,7 +52,7 @@ impl Place {
     fn dir(self, env: &Env) -> Result<PathBuf, Failure> {
         match self.dir {
             Some(dir) => Ok(dir),
-            None => Ok(self.settings.load_or_fail(env)?.log.data),
+            None => Ok(SettingArgs::of_file(self.config).load_or_fail(env)?.log.data),
         }
     }
 }

@@ -16,6 +16,11 @@ pub(super) struct SettingArgs {
 }
 
 impl SettingArgs {
+    /// No flags but the file, for commands that need little of it.
+    pub(super) fn of_file(config: Option<PathBuf>) -> Self {
+        Self { given: Vec::new(), config }
+    }
+
     /// The configuration with these flags on top.
     pub(super) fn load(self, env: &Env) -> Result<Config, config::Problems> {
         config::load(&self.given, self.config, env)
