@@ -25,5 +25,7 @@ pub mod metrics;
 pub mod clock;
 /// What went wrong, for callers.
 pub mod error;
+/// A configuration becomes a running server.
+pub mod serve;
 /// The commands of the `riacho` binary.
 pub mod cli;

@@ -1,19 +1,14 @@
 //! `serve` and `demo`.
 
 use super::{Env, Failure, settings::SettingArgs};
-use crate::config::{Config, LogFormat, Logging};
+use crate::config::{LogFormat, Logging};
 use std::io;
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 pub(super) fn run(settings: SettingArgs, env: &Env, demo: bool) -> Result<(), Failure> {
     let config = settings.load_or_fail(env)?;
     start_logging(&config.logging)?;
-    serve(config, demo).map_err(|err| Failure::Failed(err.chain()))
-}
-
-// PLUG IN HERE: the body becomes `crate::serve::run(config, demo)`.
-fn serve(_config: Config, _demo: bool) -> Result<(), crate::error::Error> {
-    Err(crate::error::Error::new(crate::error::ErrorKind::Unavailable, "serve: this build has no server yet"))
+    crate::serve::run(&config, demo).map_err(|err| Failure::Failed(err.chain()))
 }
 
 fn start_logging(logging: &Logging) -> Result<(), Failure> {

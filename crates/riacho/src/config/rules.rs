@@ -2,7 +2,7 @@
 
 use super::read::Values;
 use riacho_core::name::{Pattern, Selector};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// One `[[stream]]`: what holds for the streams it matches.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +27,7 @@ pub enum Durability {
 }
 
 /// How much of a stream is kept: within all bounds that are set, without end if none is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Keep {
     /// No event older than this.
     pub age: Option<Duration>,
@@ -40,23 +40,24 @@ pub struct Keep {
 /// All rules: the configured ones in their order, and the one for every other stream. The first that matches holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamRules {
-    configured: Vec<StreamRule>,
-    last_resort: StreamRule,
+    configured: Vec<Arc<StreamRule>>,
+    last_resort: Arc<StreamRule>,
 }
 
 impl StreamRules {
     /// Rules in their order; the last resort comes after them.
     pub fn new(configured: Vec<StreamRule>) -> Self {
-        Self { configured, last_resort: StreamRule::last_resort() }
+        let configured = configured.into_iter().map(Arc::new).collect();
+        Self { configured, last_resort: Arc::new(StreamRule::last_resort()) }
     }
 
     /// What holds for the stream `name`.
-    pub fn of(&self, name: &str) -> &StreamRule {
+    pub fn of(&self, name: &str) -> &Arc<StreamRule> {
         self.configured(name).unwrap_or(&self.last_resort)
     }
 
     /// The configured rule for the stream `name`, if there is one.
-    pub fn configured(&self, name: &str) -> Option<&StreamRule> {
+    pub fn configured(&self, name: &str) -> Option<&Arc<StreamRule>> {
         self.configured.iter().find(|rule| rule.is_for(name))
     }
 }

@@ -17,7 +17,7 @@ pub mod connection;
 /// Which connections are accepted, and how all of them end.
 pub mod server;
 
-use crate::{feed::Feeder, log::Log, metrics::Metrics, reactor::Reactors};
+use crate::{config::Origins, feed::Feeder, log::Log, metrics::Metrics, reactor::Reactors};
 use axum::{
     Router,
     extract::{Request, State},
@@ -70,15 +70,6 @@ pub struct Settings {
     pub long_poll_wait_max: Duration,
     /// Events of a long-poll page, and `tail=`.
     pub page_events_max: usize,
-}
-
-/// Origins whose pages may use the server from a browser.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Origins {
-    /// These, with credentials; and always the server's own.
-    Exact(Vec<String>),
-    /// All, without credentials.
-    Any,
 }
 
 impl App {
@@ -141,6 +132,7 @@ fn cors(origins: &Origins) -> CorsLayer {
         .expose_headers(expose)
         .max_age(Duration::from_secs(86_400));
     match origins {
+        Origins::None => layer,
         Origins::Any => layer.allow_origin(Any).allow_headers(Any),
         Origins::Exact(exact) => {
             let exact = exact.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
@@ -170,8 +162,7 @@ async fn same_site(State(app): State<App>, request: Request, next: Next) -> Resp
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
         let own = origin.split_once("://").map(|(_, authority)| authority) == host;
-        let allowed = matches!(&app.settings().origins, Origins::Exact(exact) if exact.iter().any(|o| o == origin));
-        if !own && !allowed {
+        if !own && !app.settings().origins.allows(origin) {
             let detail = format!("pages of `{origin}` may not write here; `cors_origins` lists those that may");
             return Problem::new(StatusCode::FORBIDDEN, "origin_forbidden", "Origin not allowed", detail)
                 .into_response();

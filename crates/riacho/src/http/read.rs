@@ -21,7 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use riacho_core::{
     name::{Pattern, Selection, Selector},
     start::Start,
@@ -32,13 +32,14 @@ use std::time::Duration;
 
 /// `GET /streams/{name}`.
 pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let name = request::stream_name(request.uri())?;
-    let media = request::media(request.headers(), Media::EventStream)?;
+    let (request, _) = request.into_parts();
+    let name = request::stream_name(&request.uri)?;
+    let media = request::media(&request.headers, Media::EventStream)?;
     if !app.log().may_exist(&name) {
         let detail = format!("there is no stream `{name}`, and it is not created by use");
         return Err(Problem::new(StatusCode::NOT_FOUND, "stream_unknown", "No such stream", detail));
     }
-    let closed = app.log().rules().of(name.as_str()).is_some_and(|rule| rule.closed);
+    let closed = app.log().rules().of(name.as_str()).closed;
     if closed && media != Media::Json {
         // The one answer that tells a native EventSource not to come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -48,10 +49,11 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
 
 /// `GET /streams`: several streams, or the list of them.
 pub(super) async fn many(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let query = Query::of(request.uri())?;
+    let (request, _) = request.into_parts();
+    let query = Query::of(&request.uri)?;
     let selected = request::selection(&query, app.settings().streams_per_subscription_max)?;
     let default = if selected.is_some() { Media::EventStream } else { Media::Json };
-    let media = request::media(request.headers(), default)?;
+    let media = request::media(&request.headers, default)?;
     let selection = match (selected, media) {
         (Some(selection), _) => selection,
         (None, Media::Json) => return streams::list(&app, &query),
@@ -62,27 +64,27 @@ pub(super) async fn many(State(app): State<App>, request: Request) -> Result<Res
 
 async fn subscribe(
     app: &App,
-    request: &Request,
+    request: &Parts,
     selection: Selection,
     media: Media,
     closed: bool,
 ) -> Result<Response, Problem> {
-    let query = Query::of(request.uri())?;
-    let start = request::start(&query, request.headers())?;
+    let query = Query::of(&request.uri)?;
+    let start = request::start(&query, &request.headers)?;
     if matches!(start, Start::Tail(events) if events > TAIL_MAX) {
         let detail = format!("`tail` is at most {TAIL_MAX}; `from=` takes more");
         return Err(Problem::bad("tail_invalid", "Bad start", detail));
     }
     let envelope = query.flag("envelope")?.unwrap_or(selection.single().is_none());
     let padding = query.flag("padding")?.unwrap_or(false);
-    let peer = request.extensions().get::<Peer>();
-    let handoff = peer.and_then(|peer| peer.handoff.clone()).filter(|_| request.version() == Version::HTTP_11);
+    let peer = request.extensions.get::<Peer>();
+    let handoff = peer.and_then(|peer| peer.handoff.clone()).filter(|_| request.version == Version::HTTP_11);
     let form = match media {
         Media::EventStream => Form::Sse { envelope, chunked: handoff.is_some() },
         Media::Ndjson | Media::Json => Form::Ndjson,
     };
     let poll = if media == Media::Json { Some(poll(app, &query, closed)?) } else { None };
-    if request.method() == Method::HEAD {
+    if request.method == Method::HEAD {
         return Ok((headers(media), body::headers_only()).into_response());
     }
     if app.draining() && media == Media::EventStream {

@@ -5,6 +5,7 @@
 //! right after the commit in flight, so that what is visible is always a prefix of the offsets.
 
 use crate::{
+    config::StreamRules,
     error::{Error, ErrorKind},
     view::{Lagging, SharedView, Sweeper, ViewLimits, Views},
 };
@@ -31,10 +32,6 @@ use tokio::sync::oneshot;
 
 /// Files in one directory, written by one thread: segments, indexes, recovery, retention.
 pub mod store;
-/// Looking at, checking and repairing a log that no server has open.
-pub mod offline;
-/// What the configuration says of streams.
-pub mod rules;
 /// The streams and their events in memory.
 mod streams;
 /// What the order lock guards.
@@ -43,7 +40,6 @@ mod order;
 mod writer;
 
 pub use order::State;
-pub use rules::{Rule, Rules};
 
 /// A log that is open. Cheap to clone.
 #[derive(Clone)]
@@ -67,7 +63,9 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What the configuration says of streams.
-    pub rules: Rules,
+    pub rules: StreamRules,
+    /// Whether streams that no rule names come into being on first use.
+    pub create: bool,
     /// Bounds of views.
     pub views: ViewLimits,
     /// Bounds of the files.
@@ -80,6 +78,13 @@ pub struct Settings {
     pub keys_max: usize,
     /// How often retention is enforced.
     pub trim_interval: Duration,
+}
+
+impl Settings {
+    /// Whether a stream of this name may come into being by being used.
+    fn creates(&self, name: &StreamName) -> bool {
+        self.create || self.rules.configured(name.as_str()).is_some()
+    }
 }
 
 /// Counters of the log, for metrics.
@@ -272,7 +277,10 @@ impl Log {
     /// # Errors
     /// `Corrupt` where the files are damaged, `Unavailable` where they are in use or not accessible.
     pub fn open(directory: &Path, settings: Settings, now: Millis) -> Result<Self, Error> {
-        let disk = store::StdDisk::open(directory)?;
+        let disk = store::StdDisk::new(directory).map_err(|err| {
+            let op = format!("open the directory {}", directory.display());
+            Error::new(ErrorKind::Unavailable, op).caused_by(err)
+        })?;
         Self::open_on(Arc::new(disk), settings, now)
     }
 
@@ -281,7 +289,7 @@ impl Log {
     /// # Errors
     /// As [`Log::open`].
     pub fn open_on(disk: Arc<dyn store::Disk>, settings: Settings, now: Millis) -> Result<Self, Error> {
-        let (store, recovered) = store::Store::open(disk, settings.store.clone(), &mut random, now)?;
+        let (store, recovered) = store::Store::open(disk, settings.store.clone(), [random(), random()], now)?;
         let epoch = recovered.epoch;
         let reader = store.reader();
         let published = AtomicU64::new(recovered.next - 1);
@@ -325,7 +333,7 @@ impl Log {
     }
 
     /// What the configuration says of streams.
-    pub fn rules(&self) -> &Rules {
+    pub fn rules(&self) -> &StreamRules {
         &self.shared.settings.rules
     }
 
@@ -458,8 +466,7 @@ impl Log {
 
     /// Whether a stream of this name exists or would come into being when used.
     pub fn may_exist(&self, name: &StreamName) -> bool {
-        let rules = self.rules();
-        rules.creates(rules.find(name.as_str())) || self.lock().streams.by_name(name.as_str()).is_some()
+        self.shared.settings.creates(name) || self.lock().streams.by_name(name.as_str()).is_some()
     }
 
     /// The log's state.
@@ -574,8 +581,8 @@ impl StreamInfo {
             events: stream.count,
             bytes: stream.bytes,
             subscribers: stream.views.iter().map(|view| view.subscribers()).sum(),
-            memory: stream.memory,
-            closed: stream.closed,
+            memory: stream.memory(),
+            closed: stream.rule.closed,
         }
     }
 }

@@ -54,13 +54,13 @@ pub(super) struct Order {
 impl Order {
     pub(super) fn recover(recovered: Recovered, settings: &Settings) -> Self {
         let mut streams = Streams::new(
-            settings.store.tail_bytes_max,
+            usize::try_from(settings.store.tail_bytes_max).unwrap_or(usize::MAX),
             settings.memory_bytes_max,
             recovered.tail_base,
             recovered.forgotten,
         );
         for found in recovered.streams {
-            let index = streams.add(&found.name, &settings.rules);
+            let index = streams.add(&found.name, settings.rules.of(found.name.as_str()));
             let Some(stream) = streams.get_mut(index) else { continue };
             // What was durable stays readable whatever the configuration says now; what was in memory is gone.
             stream.registered = found.memory;
@@ -102,7 +102,7 @@ impl Order {
         let place = |entry: &Entry| {
             let index = self.streams.find(entry.stream.as_str())?;
             let stream = self.streams.get(index)?;
-            (stream.memory && stream.registered && !stream.closed).then_some(index)
+            (stream.memory() && stream.registered && !stream.rule.closed).then_some(index)
         };
         entries.iter().map(place).collect()
     }
@@ -112,7 +112,7 @@ impl Order {
         let index = match self.streams.find(name.as_str()) {
             Some(index) => index,
             None => {
-                if !settings.rules.creates(settings.rules.find(name.as_str())) {
+                if !settings.creates(name) {
                     return Err(AppendError::UnknownStream(name.clone()));
                 }
                 if self.streams.len() >= settings.streams_max {
@@ -122,7 +122,7 @@ impl Order {
             }
         };
         match self.streams.get(index) {
-            Some(stream) if stream.closed => Err(AppendError::ClosedStream(name.clone())),
+            Some(stream) if stream.rule.closed => Err(AppendError::ClosedStream(name.clone())),
             _ => Ok(index),
         }
     }
@@ -193,14 +193,14 @@ impl Order {
             if let Some(stream) = self.streams.get(index) {
                 let encode = |form: Form, out: &mut Vec<u8>| form.event(out, self.epoch, &event);
                 self.views.append(&stream.views, event.offset, event.time, wakes, encode);
-                if stream.memory && memory.last() != Some(&index) {
+                if stream.memory() && memory.last() != Some(&index) {
                     memory.push(index);
                 }
             }
             self.streams.push(index, event);
         }
         for index in memory {
-            self.streams.enforce(index, &log.shared.settings.rules, self.time);
+            self.streams.enforce(index, self.time);
         }
         stats.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.streams.evict();
@@ -299,7 +299,7 @@ impl Order {
         for name in selection.names() {
             // Under a name that has no stream yet, so that the view is found when it comes into being.
             if self.streams.find(name.as_str()).is_none() {
-                self.streams.add(name, &settings.rules);
+                self.streams.add(name, settings.rules.of(name.as_str()));
             }
         }
         let places: Vec<StreamIndex> = self.streams.selected(selection).map(|(index, _)| index).collect();
@@ -330,7 +330,7 @@ impl Order {
 
     fn add_stream(&mut self, name: &StreamName, settings: &Settings) -> StreamIndex {
         let views = self.views.matching(name.as_str());
-        let index = self.streams.add(name, &settings.rules);
+        let index = self.streams.add(name, settings.rules.of(name.as_str()));
         if let Some(stream) = self.streams.get_mut(index) {
             stream.views = views;
         }

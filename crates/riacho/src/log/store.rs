@@ -21,11 +21,13 @@ mod retain;
 
 pub use read::{Page, Reader};
 pub use recover::{Recovered, RecoveredStream};
-pub use retain::{Keep, Maintained};
+pub use retain::Maintained;
+pub use crate::config::Keep;
 use segment::{HEADER_END, IndexHead, Step, Window, index_name, segment_base, segment_name};
 
 use crate::error::{Error, ErrorKind};
-use disk::{Disk, is_full, replace, write_all};
+pub use disk::{Disk, StdDisk};
+use disk::{is_full, replace, write_all};
 use riacho_core::{
     event::Event,
     log::{
@@ -235,6 +237,11 @@ impl Store {
     /// The offset of the newest trimmed event of `stream`; 0 when it has lost none.
     pub fn trimmed(&self, stream: &StreamName) -> Offset {
         self.streams.get(stream).map_or(self.forgotten, |state| state.trimmed)
+    }
+
+    /// How many events are kept of `stream`, the bytes of their records, and the oldest's offset (0 without).
+    pub fn kept(&self, stream: &StreamName) -> (u64, u64, Offset) {
+        self.streams.get(stream).map_or((0, 0, 0), |state| (state.count, state.bytes, state.oldest))
     }
 
     /// Refuses records that would break the order of the log; says the offset of the first that has one.

@@ -3,8 +3,10 @@
 //! Each stream keeps its newest events; two rings remember in which order they came, so that the oldest go first: one
 //! for durable events, which are only a cache here, and one for `memory` events, which live nowhere else.
 
-use super::rules::Rules;
-use crate::view::SharedView;
+use crate::{
+    config::{Durability, StreamRule},
+    view::SharedView,
+};
 use riacho_core::{
     event::Event,
     name::{Selection, StreamName},
@@ -23,10 +25,8 @@ pub(super) type StreamIndex = u32;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub name: StreamName,
-    /// Its rule in [`Rules`].
-    pub rule: u16,
-    pub memory: bool,
-    pub closed: bool,
+    /// What the configuration says of it.
+    pub rule: Arc<StreamRule>,
     /// Whether the log on disk knows the name; a `memory` stream is registered before its first event is visible, so
     /// that a restart can tell its readers what they lost.
     pub registered: bool,
@@ -69,6 +69,13 @@ struct Ring {
     base: Offset,
 }
 
+impl Stream {
+    /// Whether its events live in memory only.
+    pub(super) fn memory(&self) -> bool {
+        self.rule.durability == Durability::Memory
+    }
+}
+
 impl Streams {
     pub(super) fn new(tail_bytes_max: usize, memory_bytes_max: usize, base: Offset, forgotten: Offset) -> Self {
         let ring = |bytes_max| Ring { order: VecDeque::new(), events: 0, bytes: 0, bytes_max, base };
@@ -104,14 +111,10 @@ impl Streams {
     }
 
     /// Adds a stream that is not there yet.
-    pub(super) fn add(&mut self, name: &StreamName, rules: &Rules) -> StreamIndex {
-        let rule = rules.find(name.as_str());
-        let (memory, closed) = rules.get(rule).map_or((false, false), |r| (r.memory, r.closed));
+    pub(super) fn add(&mut self, name: &StreamName, rule: &Arc<StreamRule>) -> StreamIndex {
         let stream = Stream {
             name: name.clone(),
-            rule,
-            memory,
-            closed,
+            rule: Arc::clone(rule),
             registered: false,
             newest: 0,
             trimmed: 0,
@@ -182,7 +185,7 @@ impl Streams {
         }
         stream.count += 1;
         stream.bytes += event.data.text.len() as u64;
-        let ring = if stream.memory { &mut self.memory } else { &mut self.durable };
+        let ring = if stream.memory() { &mut self.memory } else { &mut self.durable };
         ring.push(event.offset, index, bytes);
         stream.recent.push_back(event);
     }
@@ -229,16 +232,16 @@ impl Streams {
         stream.oldest = stream.oldest.max(floor + 1);
         self.trims += 1;
         let (count, bytes) = self.drop_recent(index, |event| event.offset <= floor);
-        if let Some(stream) = self.get_mut(index).filter(|stream| stream.memory) {
+        if let Some(stream) = self.get_mut(index).filter(|stream| stream.memory()) {
             stream.count = stream.count.saturating_sub(count);
             stream.bytes = stream.bytes.saturating_sub(bytes);
         }
     }
 
     /// Trims a `memory` stream as its rule says; the disk does this for the others.
-    pub(super) fn enforce(&mut self, index: StreamIndex, rules: &Rules, now: u64) {
-        let Some(stream) = self.get(index).filter(|stream| stream.memory) else { return };
-        let Some(keep) = rules.get(stream.rule).map(|rule| &rule.keep) else { return };
+    pub(super) fn enforce(&mut self, index: StreamIndex, now: u64) {
+        let Some(stream) = self.get(index).filter(|stream| stream.memory()) else { return };
+        let keep = &stream.rule.keep;
         let oldest = keep.age.map_or(0, |age| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
         let (mut count, mut bytes, mut floor) = (stream.count, stream.bytes, 0);
         for event in &stream.recent {
@@ -258,7 +261,7 @@ impl Streams {
     /// The places of all `memory` streams.
     pub(super) fn memory_streams(&self) -> Vec<StreamIndex> {
         let places = self.by_name.values().copied();
-        places.filter(|index| self.get(*index).is_some_and(|stream| stream.memory)).collect()
+        places.filter(|index| self.get(*index).is_some_and(|stream| stream.memory())).collect()
     }
 
     /// Every durable event above this offset is in memory.
@@ -294,7 +297,7 @@ impl Streams {
         let mut events: Vec<Arc<Event>> = Vec::new();
         for name in selection.names() {
             let Some(stream) = self.by_name(name.as_str()) else { continue };
-            if only_memory && !stream.memory {
+            if only_memory && !stream.memory() {
                 continue;
             }
             let from = stream.recent.partition_point(|event| event.offset <= after);
@@ -377,7 +380,7 @@ impl Streams {
     // Lets go of the oldest events of a stream; gives how many and how many bytes of data.
     fn drop_recent(&mut self, index: StreamIndex, old: impl Fn(&Event) -> bool) -> (u64, u64) {
         let Some(stream) = self.slots.get_mut(index as usize).and_then(Option::as_mut) else { return (0, 0) };
-        let ring = if stream.memory { &mut self.memory } else { &mut self.durable };
+        let ring = if stream.memory() { &mut self.memory } else { &mut self.durable };
         let (mut count, mut bytes) = (0, 0);
         while let Some(event) = stream.recent.pop_front_if(|event| old(event)) {
             ring.bytes = ring.bytes.saturating_sub(event_bytes(&event));

@@ -166,7 +166,9 @@ struct Effects {
 
 impl Writer {
     fn run(mut self) {
-        let frame_bytes = self.store.frame_bytes_max() / 2;
+        let frame_bytes_max = self.log.shared.settings.store.frame_bytes_max;
+        // Names and record heads come on top of what the queue counts.
+        let frame_bytes = usize::try_from(frame_bytes_max / 2).unwrap_or(usize::MAX);
         loop {
             let patience = self.patience();
             let Some(ops) = self.log.shared.queue.drain(frame_bytes, patience) else { break };
@@ -198,7 +200,7 @@ impl Writer {
         drop(order);
 
         let started = clock::instant();
-        let written = if records.is_empty() { Ok(()) } else { self.store.append(&records, now) };
+        let written = if records.is_empty() { Ok(()) } else { self.store.append(&records) };
         let stats = &self.log.shared.stats;
         stats.commits.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -295,7 +297,7 @@ impl Writer {
         }
         self.maintained = now;
         let rules = &self.log.shared.settings.rules;
-        let keep = |name: &StreamName| rules.of(name.as_str()).map(|rule| rule.keep.clone()).unwrap_or_default();
+        let keep = |name: &StreamName| rules.of(name.as_str()).keep;
         let maintained = match self.store.maintain(now, &keep, Offset::MAX) {
             Ok(maintained) => maintained,
             Err(err) => {
@@ -303,20 +305,21 @@ impl Writer {
                 return;
             }
         };
-        self.log.shared.stats.segments_removed.fetch_add(maintained.segments_removed, Ordering::Relaxed);
+        self.log.shared.stats.segments_removed.fetch_add(maintained.segments_removed as u64, Ordering::Relaxed);
         let keys_age = u64::try_from(self.log.shared.settings.store.keys_age.as_millis()).unwrap_or(u64::MAX);
         let mut order = self.log.lock();
         order.keys.expire(now.saturating_sub(keys_age));
-        for floor in maintained.floors {
-            let Some(index) = order.streams.find(floor.stream.as_str()) else { continue };
-            order.streams.trim(index, floor.trimmed);
-            if let Some(stream) = order.streams.get_mut(index) {
-                stream.count = floor.count;
-                stream.bytes = floor.bytes;
+        for (name, floor) in maintained.floors {
+            let Some(index) = order.streams.find(name.as_str()) else { continue };
+            order.streams.trim(index, floor);
+            let kept = self.store.kept(&name);
+            if let Some(stream) = order.streams.get_mut(index).filter(|stream| !stream.memory()) {
+                (stream.count, stream.bytes, stream.oldest) = kept;
             }
         }
-        for index in order.streams.memory_streams() {
-            order.streams.enforce(index, rules, now);
+        let memory = order.streams.memory_streams();
+        for index in memory {
+            order.streams.enforce(index, now);
         }
         order.streams.forgotten = order.streams.forgotten.max(maintained.forgotten);
         for name in maintained.forgotten_streams {
@@ -338,7 +341,7 @@ impl Writer {
             order.streams.memory_streams().iter().filter_map(newest).collect::<Vec<_>>()
         };
         let next = self.log.published() + 1;
-        if let Err(err) = self.store.close(next, memory, clock::now()) {
+        if let Err(err) = self.store.close(next, memory) {
             tracing::error!(error = err.chain(), "log was not closed cleanly; nothing acknowledged is lost");
         }
         *self.log.shared.queue.acks.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -409,7 +412,7 @@ fn judge_append(
     let mut memory = false;
     for (index, event) in &events {
         let Some(stream) = order.streams.get(*index) else { continue };
-        if !stream.memory {
+        if !stream.memory() {
             records.push(Record::Event(Event::clone(event)));
             continue;
         }

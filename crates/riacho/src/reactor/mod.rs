@@ -33,6 +33,8 @@ mod wheel;
 /// What a reactor does each time it wakes.
 mod turn;
 
+pub(crate) use turn::jittered;
+
 /// What all reactors are started with.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {

@@ -489,7 +489,7 @@ impl Reactor {
 
     // Has the view swept from where the sweep stands, once around.
     fn enqueue(&mut self, view: u32) {
-        let Some(viewed) = self.viewed(view) else { return };
+        let Some(viewed) = self.views.get_mut(view as usize).and_then(Option::as_mut) else { return };
         if !viewed.queued {
             viewed.queued = true;
             viewed.next = 0;
@@ -498,15 +498,15 @@ impl Reactor {
             viewed.compact(&mut self.subscribers);
             self.dirty.push_back(view);
         }
-        if let Some(viewed) = self.viewed(view) {
-            viewed.remaining = viewed.list.len();
-            viewed.dirty_end = viewed.view.lock().end();
-        }
+        viewed.remaining = viewed.list.len();
+        viewed.dirty_end = viewed.view.lock().end();
     }
 
     fn ready(&mut self, data: u64, flags: EventFlags) {
         let (number, generation) = untoken(data);
-        let Some(subscriber) = self.subscribers.get_same(number, generation) else { return };
+        if self.subscribers.get_same(number, generation).is_none() {
+            return;
+        }
         if flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
             return self.close(number);
         }
@@ -594,12 +594,11 @@ impl Reactor {
             *slot = None;
         }
         viewed.live -= 1;
-        let shared = Arc::clone(&viewed.view);
-        let log = viewed.log.clone();
+        let (shared, log, live) = (Arc::clone(&viewed.view), viewed.log.clone(), viewed.live);
         if let Some(side) = shared.side(self.handle.index) {
             side.subscribers.fetch_sub(1, Ordering::Relaxed);
         }
-        if viewed.live == 0 {
+        if live == 0 {
             self.view_numbers.remove(&key(&shared));
             if let Some(slot) = self.views.get_mut(view as usize) {
                 *slot = None;

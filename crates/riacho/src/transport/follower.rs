@@ -99,11 +99,11 @@ impl Follower {
                 continue;
             }
             let mut drain = self.drain.clone();
-            let drained = drain.wait_for(|drain| *drain);
+            let drained = async { drop(drain.wait_for(|drain| *drain).await) };
             tokio::select! {
                 // Each branch only waits: nothing is taken that could be lost.
                 () = woken => {}
-                _ = drained => return Ok(Next::Drain),
+                () = drained => return Ok(Next::Drain),
                 () = tokio::time::sleep(self.heartbeat) => return Ok(Next::Silence),
             }
         }

@@ -63,11 +63,11 @@ pub async fn page(begun: Begun, poll: Poll, drain: watch::Receiver<bool>) -> Res
             continue;
         }
         let mut drain = drain.clone();
-        let drained = drain.wait_for(|drain| *drain);
+        let drained = async { drop(drain.wait_for(|drain| *drain).await) };
         tokio::select! {
             // Each branch only waits: nothing is taken that could be lost.
             () = woken => {}
-            _ = drained => return Ok(render(&[], &log.position(place.after).to_string(), false)),
+            () = drained => return Ok(render(&[], &log.position(place.after).to_string(), false)),
             () = tokio::time::sleep_until(deadline) => {
                 return Ok(render(&[], &log.position(place.after).to_string(), false));
             }

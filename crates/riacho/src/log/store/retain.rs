@@ -3,6 +3,7 @@
 //! Trimming is first logical: a stream's floor rises, and readers no longer see what is below. Files go when all in them
 //! is trimmed, or shrink when most is; what that would lose (the floors) is in `meta` before.
 
+use crate::config::Keep;
 use super::{
     Index, META_NAME, SegmentIndex, Slot, State, Step, Store, Window, add_record,
     disk::{TMP_SUFFIX, is_full, write_all},
@@ -26,17 +27,6 @@ use std::{
     sync::{Arc, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
-
-/// How much of a stream is kept: all bounds that are set hold.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Keep {
-    /// Events younger than this.
-    pub age: Option<Duration>,
-    /// The newest events within so many bytes of records.
-    pub bytes: Option<u64>,
-    /// So many of the newest events.
-    pub events: Option<u64>,
-}
 
 /// What one round of retention did.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
