@@ -4,7 +4,12 @@
 //! All that is random comes from one seed, which every failure prints; `SEED=… cargo test --test chaos` replays it as
 //! far as the system's own timing allows. `CHAOS_EVENTS` scales the number of events.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "tests and their helpers may")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests and their helpers may"
+)]
 
 /// Orders of steps in the log that are rare.
 mod races;
