@@ -77,19 +77,16 @@ async fn a_stalled_reader_of_a_trimmed_memory_stream_is_told_and_then_gets_what_
     }
     // Goes on on the same connection, or is cut off in the middle of an event that is no longer kept, and resumes.
     let mut resets = 0;
-    let mut reads = Box::pin(timeout(PATIENCE, async {
-        let mut again: TcpStream;
-        let mut second: Body<TcpStream>;
-        let ended = collect(&mut body, &mut blocks, &mut cursor, &mut seen, &mut resets).await;
-        if ended.is_err() {
-            again = TcpStream::connect(server.address).await.unwrap();
-            again.set_nodelay(true).unwrap();
-            second = Body::on(again, "/streams/m/0", "text/event-stream", cursor.as_deref()).await.unwrap();
-            collect(&mut second, &mut Blocks::default(), &mut cursor, &mut seen, &mut resets).await.unwrap();
+    let reads = async {
+        if collect(&mut body, &mut blocks, &mut cursor, &mut seen, &mut resets).await.is_err() {
+            let again = TcpStream::connect(server.address).await.unwrap();
+            let mut body =
+                Body::on(again, "/streams/m/0", "text/event-stream", cursor.as_deref()).await.unwrap();
+            let mut blocks = Blocks::default();
+            collect(&mut body, &mut blocks, &mut cursor, &mut seen, &mut resets).await.unwrap();
         }
-    }));
-    reads.as_mut().await.expect("the last event comes");
-    drop(reads);
+    };
+    timeout(PATIENCE, reads).await.expect("the last event comes");
     assert_eq!(resets, 1, "resets");
     assert!(seen.is_sorted_by(|a, b| a < b), "in order, none twice: {seen:?}");
     let gaps = seen.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
