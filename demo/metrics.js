@@ -4,6 +4,7 @@ import { watch } from "./connection.js";
 const source = new EventSource("/streams/demo/metrics?tail=120");
 watch(source);
 
+const get = (id) => document.getElementById(id);
 const samples = [];
 let frame;
 source.addEventListener("riacho.reset", () => samples.splice(0)); // What is still kept follows.
@@ -16,10 +17,10 @@ source.onmessage = (event) => {
 
 function draw() {
   const { cpu, memory, load, network } = samples.at(-1);
-  text("cpu", `${cpu.toFixed(0)} %`);
-  text("memory", `${bytes(memory.used)} of ${bytes(memory.total)}`);
-  text("load", load.map((value) => value.toFixed(2)).join("  "));
-  text("network", `↓ ${bytes(network.rx_bytes_per_s)}/s  ↑ ${bytes(network.tx_bytes_per_s)}/s`);
+  get("cpu").textContent = `${cpu.toFixed(0)} %`;
+  get("memory").textContent = `${bytes(memory.used)} of ${bytes(memory.total)}`;
+  get("load").textContent = load.map((value) => value.toFixed(2)).join(" · ");
+  get("network").textContent = `↓ ${bytes(network.rx_bytes_per_s)}/s ↑ ${bytes(network.tx_bytes_per_s)}/s`;
   line("cpu-line", (sample) => sample.cpu, 100);
   line("memory-line", (sample) => (100 * sample.memory.used) / sample.memory.total, 100);
   line("load-line", (sample) => sample.load[0]);
@@ -27,13 +28,12 @@ function draw() {
 }
 
 function line(id, value, top = Math.max(1, ...samples.map(value))) {
-  const x = (i) => 120 - samples.length + i + 0.5;
-  document.getElementById(id).setAttribute("points", samples.map((s, i) => `${x(i)},${100 - (100 * value(s)) / top}`).join(" "));
+  const point = (sample, i) => `${120 - samples.length + i + 0.5},${100 - (100 * value(sample)) / top}`;
+  get(id).setAttribute("points", samples.map(point).join(" "));
 }
 
 function bytes(count) {
-  const step = count < 1 ? 0 : Math.min(5, Math.floor(Math.log2(count) / 10));
-  return `${(count / 1024 ** step).toFixed(step && count / 1024 ** step < 10 ? 1 : 0)} ${["B", "KiB", "MiB", "GiB", "TiB", "PiB"][step]}`;
+  let unit = 0;
+  for (; count >= 1024 && unit < 4; unit += 1) count /= 1024;
+  return `${count.toFixed(unit && count < 10 ? 1 : 0)}\u00a0${["B", "KiB", "MiB", "GiB", "TiB"][unit]}`;
 }
-
-function text(id, value) { document.getElementById(id).textContent = value; }

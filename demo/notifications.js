@@ -5,7 +5,7 @@ const get = (id) => document.getElementById(id);
 get("user").textContent = user;
 const stream = (name) => `/streams/notifications/${encodeURIComponent(name)}`;
 
-// Go on where this user's last visit ended: what was sent in between is not lost.
+// Goes on where this user's last visit ended: what was sent in between is not lost.
 const seen = localStorage.getItem(`seen by ${user}`);
 const source = new EventSource(stream(user) + (seen ? `?last_event_id=${seen}` : "?tail=5"));
 watch(source, ["mention", "order", "alarm"]);
@@ -17,6 +17,7 @@ function notify(event) {
   get("list").prepend(item(event));
   if (get("list").childElementCount > 50) get("list").lastChild.remove();
   get("toasts").append(item(event));
+  if (get("toasts").childElementCount > 3) get("toasts").firstChild.remove();
   get("toasts").lastChild.onanimationend = (end) => end.target.remove();
 }
 function item(event) {
