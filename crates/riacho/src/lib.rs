@@ -11,5 +11,7 @@ pub mod log;
 pub mod clock;
 /// What went wrong, for callers.
 pub mod error;
+/// The demo: pages, and the streams the server feeds itself.
+pub mod demo;
 /// The commands of the `riacho` binary.
 pub mod cli;
