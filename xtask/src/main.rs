@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 fn run(args: &[&str]) -> Result<()> {
     match args {
         [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
-        ["test"] => test::run()?,
+        ["test" | "ci"] => test::run()?,
         ["setup"] => setup::run()?,
         ["tidy"] => tidy::run()?,
         ["browser", names @ ..] => browser::run(names)?,
@@ -57,7 +57,7 @@ const SECONDS: u32 = 10;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test                          everything that must hold, in the order of its cost; stops at the first failure
+  test, ci                      everything that must hold, the cheap first; stops at the first failure
   setup                         installs what the tests need (Debian packages when root, else names them; npm ci)
   tidy                          the rules of the repository that no compiler checks
   fuzz [TARGET] [--seconds N]   runs the fuzz targets, or one, for N seconds each (10)
