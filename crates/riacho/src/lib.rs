@@ -7,11 +7,27 @@
 pub mod config;
 /// Events become durable and get an offset.
 pub mod log;
+/// Encoded events that many subscribers read.
+pub mod view;
+/// Readers behind their view are fed from the log.
+pub mod feed;
+/// Threads that own plain SSE sockets.
+pub mod reactor;
+/// Events go out: one way of sending for each transport.
+pub mod transport;
+/// Requests, routes and connections.
+pub mod http;
+/// How many connections there may be.
+pub mod limits;
+/// What is counted.
+pub mod metrics;
 /// The one place that reads the clock.
 pub mod clock;
 /// What went wrong, for callers.
 pub mod error;
 /// The demo: pages, and the streams the server feeds itself.
 pub mod demo;
+/// A configuration becomes a running server.
+pub mod serve;
 /// The commands of the `riacho` binary.
 pub mod cli;

@@ -1,3 +1,7 @@
-//! The `riacho` binary: arguments, environment and signals; nothing else.
+//! The `riacho` binary: arguments, environment and exit code; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    riacho::cli::run(std::env::args_os(), std::env::vars_os().collect())
+}

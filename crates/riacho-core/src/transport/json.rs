@@ -1,1 +1,73 @@
-//! Events as JSON.
+//! The JSON form of an event: `{"id","stream","type"?,"data","time"}`, as NDJSON lines and in long-poll pages.
+//!
+//! `data` is a JSON value where the event was published as JSON, a string otherwise.
+//! Spec: `spec/protocol.md` "The JSON form"; `spec/vectors/json.json`.
+
+use super::{Control, at, position};
+use crate::{
+    event::{Data, Event},
+    position::{Epoch, Position},
+    time,
+};
+
+/// Appends one event as a line.
+pub(super) fn line(out: &mut Vec<u8>, epoch: Epoch, event: &Event) {
+    out.extend_from_slice(b"{\"id\":\"");
+    position(out, at(epoch, event.offset));
+    out.extend_from_slice(b"\",\"stream\":");
+    string(out, event.stream.as_str());
+    if let Some(event_type) = &event.event_type {
+        out.extend_from_slice(b",\"type\":");
+        string(out, event_type.as_str());
+    }
+    out.extend_from_slice(b",\"data\":");
+    data(out, &event.data);
+    out.extend_from_slice(b",\"time\":\"");
+    out.extend_from_slice(time::rfc3339(event.time).as_bytes());
+    out.extend_from_slice(b"\"}\n");
+}
+
+/// Appends a heartbeat as a line.
+pub(super) fn heartbeat(out: &mut Vec<u8>, at: Position) {
+    out.extend_from_slice(b"{\"id\":\"");
+    position(out, at);
+    out.extend_from_slice(b"\",\"type\":\"riacho.heartbeat\"}\n");
+}
+
+/// Appends a control event as a line.
+pub(super) fn control(out: &mut Vec<u8>, at: Position, control: &Control) {
+    out.extend_from_slice(b"{\"id\":\"");
+    position(out, at);
+    out.extend_from_slice(b"\",\"type\":\"");
+    out.extend_from_slice(control.event_type().as_bytes());
+    out.extend_from_slice(b"\",\"data\":");
+    control.data(out, at);
+    out.extend_from_slice(b"}\n");
+}
+
+/// Appends data as a JSON value on one line.
+pub(super) fn data(out: &mut Vec<u8>, data: &Data) {
+    if !data.json {
+        return string(out, &data.text);
+    }
+    // In valid JSON a bare line break can only be white space between tokens.
+    out.extend(data.text.bytes().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }));
+}
+
+/// Appends `text` as a JSON string. U+2028 and U+2029 are escaped as well: some line readers end lines at them.
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+    let start = out.len();
+    // Writing to a Vec cannot fail, and a str has no other reason to.
+    let written = serde_json::to_writer(&mut *out, text);
+    debug_assert!(written.is_ok(), "a str serialises into memory");
+    if memchr::memmem::find(text.as_bytes(), LINE_SEPARATORS).is_some() {
+        let escaped = String::from_utf8_lossy(out.get(start..).unwrap_or_default())
+            .replace('\u{2028}', "\\u2028")
+            .replace('\u{2029}', "\\u2029");
+        out.truncate(start);
+        out.extend_from_slice(escaped.as_bytes());
+    }
+}
+
+// The two bytes that U+2028 and U+2029 begin with.
+const LINE_SEPARATORS: &[u8] = b"\xe2\x80";

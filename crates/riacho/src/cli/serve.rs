@@ -1,0 +1,24 @@
+//! `serve` and `demo`.
+
+use super::{Env, Failure, settings::SettingArgs};
+use crate::config::{LogFormat, Logging};
+use std::io;
+use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+pub(super) fn run(settings: SettingArgs, env: &Env, demo: bool) -> Result<(), Failure> {
+    let config = settings.load_or_fail(env)?;
+    start_logging(&config.logging)?;
+    crate::serve::run(&config, demo).map_err(|err| Failure::Failed(err.chain()))
+}
+
+fn start_logging(logging: &Logging) -> Result<(), Failure> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer = match logging.log_format {
+        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(logging.log_level.clone()))
+        .try_init()
+        .map_err(|err| Failure::Failed(format!("cannot start logging: {err}")))
+}

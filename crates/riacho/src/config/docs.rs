@@ -1,0 +1,145 @@
+//! `docs/config.md` and `riacho.example.toml`, from the table of settings.
+
+use super::{
+    effective::rule_toml,
+    rules::StreamRule,
+    shape::Setting,
+    table::{CONFIG, SERVER, STREAM, groups},
+};
+use std::fmt::Write as _;
+
+/// The text of `docs/config.md`.
+pub fn markdown() -> String {
+    let mut out = String::from(INTRODUCTION);
+    for (heading, table) in groups() {
+        let _ = write!(out, "\n## {heading}\n\n");
+        rows(&mut out, table.iter());
+    }
+    let _ = write!(out, "\n## `[[stream]]`\n\n{STREAM_INTRODUCTION}\n");
+    out.push_str("| setting | default | values | |\n| --- | --- | --- | --- |\n");
+    for setting in STREAM {
+        let name = setting.name.trim_start_matches("stream.");
+        let _ = writeln!(
+            out,
+            "| `{name}` | {} | {} | {} |",
+            default(setting),
+            cell(&values(setting)),
+            doc(setting)
+        );
+    }
+    out.push_str("\n## Outside of the file\n\n");
+    rows(&mut out, [&CONFIG, &SERVER].into_iter());
+    out
+}
+
+/// The text of `riacho.example.toml`: every setting at its default, commented out.
+pub fn example() -> String {
+    let mut out = String::from(
+        "# Every setting of Riacho at its default. Take away the `#` before a setting to change it.\n\
+         # `riacho check` prints what is in effect, and from where. Made from the table in config/table.rs.\n",
+    );
+    for (heading, table) in groups() {
+        match heading {
+            "Limits" => out.push_str("\n[limits]\n"),
+            other => {
+                let _ = write!(out, "\n### {other}\n");
+            }
+        }
+        for setting in table {
+            comment(&mut out, &format!("{} Values: {}.", doc(setting), values(setting)));
+            let value = setting.shape.parse(setting.default).map(|value| value.toml()).unwrap_or_default();
+            let _ = writeln!(out, "#{} = {value}", setting.last_segment());
+        }
+    }
+    out.push_str(
+        "\n### Streams\n\n# The first [[stream]] that matches a name holds for it. This one is what holds where none does.\n",
+    );
+    out.push_str("#[[stream]]\n");
+    for (line, key) in
+        rule_toml(&StreamRule::last_resort()).lines().zip(["match", "durability", "keep", "closed"])
+    {
+        for setting in STREAM.iter().filter(|s| s.name.split('.').nth(1) == Some(key)) {
+            comment(&mut out, &format!("{} Values: {}.", doc(setting), values(setting)));
+        }
+        let _ = writeln!(out, "#{line}");
+    }
+    out
+}
+
+fn rows<'a>(out: &mut String, settings: impl Iterator<Item = &'a Setting>) {
+    out.push_str("| setting | variable, flag | default | values | |\n| --- | --- | --- | --- | --- |\n");
+    for setting in settings {
+        let flag = setting.flag.map(|flag| format!("<br>`--{flag}`")).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "| `{}` | `{}`{flag} | {} | {} | {} |",
+            setting.name,
+            setting.env(),
+            default(setting),
+            cell(&values(setting)),
+            doc(setting),
+        );
+    }
+}
+
+fn default(setting: &Setting) -> String {
+    if setting.default.is_empty() { "none".to_owned() } else { format!("`{}`", setting.default) }
+}
+
+fn values(setting: &Setting) -> String {
+    setting.shape.expected()
+}
+
+fn doc(setting: &Setting) -> String {
+    setting.doc().lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('*', "\\*")
+}
+
+// Comments are wrapped, so that the file reads well in a terminal.
+fn comment(out: &mut String, text: &str) {
+    out.push('\n');
+    let mut width = 0;
+    for word in text.split(' ') {
+        if width == 0 || width + word.len() > COMMENT_WIDTH {
+            out.push_str(if width == 0 { "# " } else { "\n# " });
+            width = 0;
+        } else {
+            out.push(' ');
+        }
+        out.push_str(word);
+        width += word.len() + 1;
+    }
+    out.push('\n');
+}
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+This file is made from the table in `crates/riacho/src/config/table.rs`; a test compares them.
+
+Flags win over `RIACHO_*` variables, these over the file, the file over the defaults. The file is the one named by
+`--config` or `RIACHO_CONFIG`, or `riacho.toml` in the working directory if there is one. Settings that do not exist are
+errors, in all three places. `riacho check` prints what is in effect and where each value came from, `riacho check --json`
+the same for programs; it exits with 2 if something is wrong.
+
+Sizes are whole numbers with `B`, `KB`, `MB`, `GB`, `TB` (powers of 1000) or `KiB`, `MiB`, `GiB`, `TiB` (powers of 1024);
+without a unit, bytes. Durations are whole numbers with `ms`, `s`, `m`, `h` or `d`. A setting with a dot belongs to a table
+of the file: `limits.event_bytes_max` is `event_bytes_max` under `[limits]`. Lists are arrays in the file, and separated by
+commas elsewhere. `riacho.example.toml` has every setting at its default.
+";
+
+const STREAM_INTRODUCTION: &str = "\
+What holds for the streams whose name matches. Of several the first that matches holds; for a stream that none matches, events
+are durable and kept for 7 days and up to 1 GiB, which is also what a rule without `keep` keeps. A rule with `keep` keeps
+exactly what it says: `keep = { events = 100 }` is the newest 100 events, however old. These settings stand in the file only:
+
+    [[stream]]
+    match = \"chat/*\"
+    durability = \"memory\"
+    keep = { age = \"10m\", events = 1000 }
+";
+
+const COMMENT_WIDTH: usize = 100;

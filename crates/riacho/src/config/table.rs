@@ -1,0 +1,290 @@
+//! Every setting, and the plain structs that the parts of the server receive.
+//!
+//! A line of the table is at once the documented field, the default, the range and the sentence in help and docs.
+
+use super::{
+    listen::Listen,
+    origins::Origins,
+    read::Values,
+    rules::StreamRules,
+    shape::{Setting, Shape, Value, bytes, count, millis, parse_filter},
+};
+use std::{path::PathBuf, time::Duration};
+use tracing_subscriber::filter::Targets;
+
+/// Defines one group: a struct with a field per setting, and the list of these settings.
+macro_rules! settings {
+    (
+        $(#[$attribute:meta])*
+        pub struct $group:ident from $table:ident in $prefix:literal {
+            $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:literal, $shape:expr $(, flag $flag:literal)?; )+
+        }
+        $( beside { $( $(#[$extra_attribute:meta])* $extra:ident: $extra_type:ty ),+ } )?
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, PartialEq, Debug)]
+        pub struct $group {
+            $( $(#[doc = $doc])+ pub $field: $type, )+
+            $( $( $(#[$extra_attribute])* pub $extra: $extra_type, )+ )?
+        }
+
+        impl $group {
+            pub(super) fn read(values: &Values $($(, $extra: $extra_type)+)?) -> Self {
+                Self {
+                    $( $field: values.of(concat!($prefix, stringify!($field))), )+
+                    $( $( $extra, )+ )?
+                }
+            }
+        }
+
+        static $table: &[Setting] = &[$(
+            Setting {
+                name: concat!($prefix, stringify!($field)),
+                flag: settings!(@flag $($flag)?),
+                default: $default,
+                shape: $shape,
+                doc: concat!($($doc, "\n"),+),
+            },
+        )+];
+    };
+    (@flag) => { None };
+    (@flag $flag:literal) => { Some($flag) };
+}
+
+settings! {
+    /// Where to listen and for whom.
+    pub struct Http from HTTP in "" {
+        /// The address to listen on: an IP address or a host name, and a port (0: one that the system picks).
+        listen: Listen = "127.0.0.1:4700", Shape::Address, flag "listen";
+        /// Serve everyone who reaches the address. Without it only loopback addresses are listened on, since no
+        /// authentication exists yet.
+        anonymous: bool = "false", Shape::Flag, flag "anonymous";
+        /// Origins whose pages may use the server from a browser, with credentials: exact, as in
+        /// `https://app.example`. `*` alone admits pages of every site, and for that without credentials.
+        cors_origins: Origins = "", Shape::Origins, flag "cors-origins";
+        /// How long open connections may take to end after SIGTERM before they are cut.
+        drain: Duration = "10s", millis(0, 600_000), flag "drain";
+    }
+}
+
+settings! {
+    /// Where events are kept, which, and for how long.
+    pub struct Log from LOG in "" {
+        /// The directory of the log, made if it is not there; relative to the working directory.
+        data: PathBuf = "riacho-data", Shape::Path, flag "data";
+        /// Whether any stream comes into being on first use. If false, only those a `[[stream]]` matches do.
+        create: bool = "true", Shape::Flag, flag "create";
+        /// How often events past what `keep` says are looked for and removed.
+        trim_interval: Duration = "10s", millis(100, 3_600_000);
+    } beside {
+        /// What is configured per stream pattern.
+        streams: StreamRules
+    }
+}
+
+settings! {
+    /// How events reach subscribers.
+    pub struct Delivery from DELIVERY in "" {
+        /// Threads that own the sockets of plain SSE subscribers; 0 is one per core.
+        reactors: usize = "0", count(0, 1024), flag "reactors";
+        /// Silence on a connection after which a heartbeat is sent. `riacho follow` takes three times the default for a
+        /// dead connection.
+        heartbeat: Duration = "15s", millis(1_000, 300_000);
+        /// What clients are told to wait before they reconnect, each a random 50 to 150 % of it.
+        retry: Duration = "2s", millis(100, 600_000);
+    }
+}
+
+settings! {
+    /// What is written about the server's own doings, on stderr.
+    pub struct Logging from LOGGING in "" {
+        /// Lines for people or one JSON object per line.
+        log_format: LogFormat = "text", Shape::Word(&["text", "json"]), flag "log-format";
+        /// What is written: a level (off, error, warn, info, debug, trace) for all, `module=level` for one, or several of
+        /// these with commas: `warn,riacho=debug`.
+        log_level: Targets = "info", Shape::Filter, flag "log-level";
+    }
+}
+
+settings! {
+    /// What each connection, request and queue may take at most. Each limit that is hit is counted in `/metrics`.
+    pub struct Limits from LIMITS in "limits." {
+        /// Connections open at one time, in all. Lowered at start to what the limit of file descriptors allows.
+        connections_max: usize = "100000", count(1, 100_000_000);
+        /// Connections open at one time from one IP address.
+        connections_per_address_max: usize = "10000", count(1, 100_000_000);
+        /// Bytes of a request's line and headers.
+        head_bytes_max: usize = "16KiB", bytes(1 << 10, 1 << 20);
+        /// Time to send a request's line and headers.
+        head_time_max: Duration = "10s", millis(100, 600_000);
+        /// Bytes of one event's data.
+        event_bytes_max: usize = "1MiB", bytes(1 << 10, 64 << 20);
+        /// Events in one batch.
+        batch_events_max: usize = "10000", count(1, 1_000_000);
+        /// Bytes of a batch's body.
+        batch_bytes_max: usize = "8MiB", bytes(1 << 10, 1 << 30);
+        /// Bytes of all events that are being published and not yet answered.
+        publish_bytes_in_flight_max: usize = "256MiB", bytes(1 << 10, 1 << 40);
+        /// `stream=` parameters of one subscription.
+        streams_per_subscription_max: usize = "100", count(1, 10_000);
+        /// Streams that exist at one time.
+        streams_max: usize = "1000000", count(1, 100_000_000);
+        /// Idempotency keys that are remembered; beyond it the oldest are forgotten before their ten minutes are over.
+        idempotency_keys_max: usize = "1000000", count(1, 100_000_000);
+        /// Memory of one view: the encoded events that its subscribers share. Slower readers are fed from the log.
+        view_bytes_max: usize = "4MiB", bytes(64 << 10, 1 << 40);
+        /// Memory of all views together.
+        views_bytes_max: usize = "256MiB", bytes(64 << 10, 1 << 40);
+        /// The newest part of the log that is kept in memory, from which nearly every reconnection is answered.
+        tail_bytes_max: usize = "64MiB", bytes(64 << 10, 1 << 40);
+        /// Memory of all `memory` streams together; beyond it their oldest events go first.
+        memory_bytes_max: usize = "256MiB", bytes(64 << 10, 1 << 40);
+        /// How long a long-poll request may be held; a longer `wait=` is cut to it.
+        long_poll_wait_max: Duration = "60s", millis(0, 600_000);
+        /// Events in one page of a long-poll answer.
+        page_events_max: usize = "1000", count(1, 100_000);
+    }
+}
+
+impl Limits {
+    /// Connections that may be open where the process may open `descriptors` files: [`Limits::connections_max`] at most,
+    /// and never so many that none is left for the log and the rest of the process.
+    pub fn connections_within(&self, descriptors: u64) -> usize {
+        let left = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED);
+        self.connections_max.min(left.max(1))
+    }
+}
+
+/// How the server's own log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// One line of text per record.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Every setting of the server, in the order of the docs; those of `[[stream]]` come last.
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    groups().flat_map(|(_, table)| table)
+}
+
+/// The settings under their headings.
+pub(super) fn groups() -> impl Iterator<Item = (&'static str, &'static [Setting])> {
+    [
+        ("Listening", HTTP),
+        ("Events", LOG),
+        ("Delivery", DELIVERY),
+        ("The server's own log", LOGGING),
+        ("Limits", LIMITS),
+    ]
+    .into_iter()
+}
+
+/// Settings of one `[[stream]]`.
+pub(super) static STREAM: &[Setting] = &[
+    Setting {
+        name: "stream.match",
+        flag: None,
+        default: "",
+        shape: Shape::Selector,
+        doc: "The streams it is for: a name, or a pattern in which `*` is one segment and `**` the rest. Required.",
+    },
+    Setting {
+        name: "stream.durability",
+        flag: None,
+        default: "durable",
+        shape: Shape::Word(&["durable", "memory"]),
+        doc: "`durable`: a publisher is answered when its event is on disk. `memory`: at once; a restart loses the events, \
+              and subscribers are told.",
+    },
+    Setting {
+        name: "stream.keep.age",
+        flag: None,
+        default: "",
+        shape: millis(1_000, 36_500 * 86_400_000),
+        doc: "Events older than this are removed.",
+    },
+    Setting {
+        name: "stream.keep.bytes",
+        flag: None,
+        default: "",
+        shape: bytes(1, 1 << 50),
+        doc: "The oldest events are removed while a stream holds more than this.",
+    },
+    Setting {
+        name: "stream.keep.events",
+        flag: None,
+        default: "",
+        shape: count(1, 1 << 50),
+        doc: "The oldest events are removed while a stream holds more than this many.",
+    },
+    Setting {
+        name: "stream.closed",
+        flag: None,
+        default: "false",
+        shape: Shape::Flag,
+        doc: "Readers are answered `204`, which tells a browser not to come back.",
+    },
+];
+
+/// Where the file is looked for; it can stand in no file itself.
+pub static CONFIG: Setting = Setting {
+    name: "config",
+    flag: Some("config"),
+    default: "riacho.toml",
+    shape: Shape::Path,
+    doc: "The configuration file. The default is passed over if it does not exist; a file named here must exist.",
+};
+
+/// What `publish` and `follow` talk to; no setting of the server.
+pub static SERVER: Setting = Setting {
+    name: "server",
+    flag: Some("server"),
+    default: "http://127.0.0.1:4700",
+    shape: Shape::Url,
+    doc: "The server that `riacho publish` and `riacho follow` talk to.",
+};
+
+/// A value of the table as a field holds it.
+pub(super) trait FromValue: Sized {
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! from_value {
+    ($($type:ty: $pattern:pat => $result:expr;)+) => {$(
+        impl FromValue for $type {
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    $pattern => $result,
+                    _ => None,
+                }
+            }
+        }
+    )+};
+}
+
+from_value! {
+    usize: Value::Number(n) | Value::Bytes(n) => usize::try_from(*n).ok();
+    u64: Value::Number(n) | Value::Bytes(n) => Some(*n);
+    Duration: Value::Time(time) => Some(*time);
+    bool: Value::Flag(flag) => Some(*flag);
+    PathBuf: Value::Text(text) => Some(text.into());
+    Listen: Value::Text(text) => Listen::parse(text);
+    Targets: Value::Text(text) => parse_filter(text);
+    Origins: Value::List(list) => Origins::parse(list);
+    riacho_core::name::Selector: Value::Text(text) => Self::parse(text).ok();
+    LogFormat: Value::Text(text) => match text.as_str() {
+        "text" => Some(Self::Text),
+        "json" => Some(Self::Json),
+        _ => None,
+    };
+    super::Durability: Value::Text(text) => match text.as_str() {
+        "durable" => Some(Self::Durable),
+        "memory" => Some(Self::Memory),
+        _ => None,
+    };
+}
+
+// Segments being written and read, their indexes, the listener, epoll, stdio, and the library's own.
+const DESCRIPTORS_RESERVED: usize = 256;

@@ -1,0 +1,288 @@
+//! Events come in: one event, or a batch that is appended whole or not at all.
+
+use super::{
+    App,
+    problem::Problem,
+    request::{self, Query, shown},
+};
+use crate::log::{Appended, Batch, Entry, Key};
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header, request::Parts};
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use riacho_core::{
+    event::{Data, EventType},
+    name::StreamName,
+};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+use sha2::{Digest, Sha256};
+use std::{borrow::Cow, time::Duration};
+use tokio::sync::SemaphorePermit;
+
+/// `POST /streams/{name}`.
+pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let stream = request::stream_name(&parts.uri)?;
+    let query = Query::of(&parts.uri)?;
+    let event_type = query.get("type").map(parse_type).transpose()?;
+    let content = content(&parts.headers)?;
+    let bytes_max = match content {
+        Content::Lines => app.settings().batch_bytes_max,
+        Content::Text | Content::Json => app.settings().event_bytes_max,
+    };
+    let (text, _permit) = receive(&app, &parts, body, bytes_max, content).await?;
+    let entries = match content {
+        Content::Lines => lines(&app, &text, |line, line_stream| match line_stream {
+            Some(other) if other != stream.as_str() => {
+                let detail = "a batch for one stream holds no other `stream`; POST /streams takes several";
+                Err(Problem::bad("line_invalid", "Bad line", detail))
+            }
+            _ => entry(stream.clone(), event_type.clone(), line),
+        })?,
+        Content::Text => vec![Entry { stream, event_type, data: Data::text(text.as_str()) }],
+        Content::Json => {
+            let data = Data::json(text.as_str()).map_err(|err| {
+                Problem::bad("json_invalid", "Bad JSON", format!("the body is not JSON: {err}"))
+            })?;
+            vec![Entry { stream, event_type, data }]
+        }
+    };
+    append(&app, &parts, &text, entries).await
+}
+
+/// `POST /streams`: a batch over several streams.
+pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    if content(&parts.headers)? != Content::Lines {
+        let detail = "a batch over several streams is application/x-ndjson, a line {\"stream\",\"data\"} per event";
+        return Err(unsupported(detail));
+    }
+    let bytes_max = app.settings().batch_bytes_max;
+    let (text, _permit) = receive(&app, &parts, body, bytes_max, Content::Lines).await?;
+    let entries = lines(&app, &text, |line, stream| {
+        let Some(stream) = stream else {
+            return Err(Problem::bad("line_invalid", "Bad line", "the member `stream` is missing"));
+        };
+        entry(request::parse_name(stream)?, None, line)
+    })?;
+    append(&app, &parts, &text, entries).await
+}
+
+async fn append(app: &App, parts: &Parts, text: &str, entries: Vec<Entry>) -> Result<Response, Problem> {
+    let key = idempotency_key(parts, text)?;
+    let appended = app.log().append(Batch { entries, key }).await?;
+    Ok(created(app, appended))
+}
+
+fn created(app: &App, appended: Appended) -> Response {
+    let id = app.log().position(appended.last()).to_string();
+    let body = json!({ "id": id, "count": appended.count });
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (StatusCode::CREATED, headers, format!("{body}\n")).into_response()
+}
+
+/// What a body is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Text,
+    Json,
+    Lines,
+}
+
+fn content(headers: &HeaderMap) -> Result<Content, Problem> {
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+        let coding = shown(&String::from_utf8_lossy(coding.as_bytes()));
+        return Err(unsupported(format!("bodies are taken as they are, not in the coding `{coding}`")));
+    }
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Content::Text) };
+    let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let charset = parts.find_map(|p| p.strip_prefix("charset=")).map(|c| c.trim_matches('"').to_owned());
+    if let Some(charset) = charset.filter(|c| !matches!(c.as_str(), "utf-8" | "utf8" | "us-ascii")) {
+        return Err(unsupported(format!("the charset is utf-8, not `{}`", shown(&charset))));
+    }
+    match essence {
+        "application/json" => Ok(Content::Json),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Content::Lines),
+        // What curl says of `-d` unless told otherwise.
+        "" | "application/x-www-form-urlencoded" => Ok(Content::Text),
+        other if other.starts_with("text/") => Ok(Content::Text),
+        other => {
+            let detail = format!(
+                "events come as text/*, application/json or application/x-ndjson, not `{}`",
+                shown(other)
+            );
+            Err(unsupported(detail))
+        }
+    }
+}
+
+fn unsupported(detail: impl Into<Cow<'static, str>>) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type_unsupported", "Unsupported content", detail)
+}
+
+// Reads the body within its bounds; the permit stands for its bytes until the request is answered.
+async fn receive<'a>(
+    app: &'a App,
+    parts: &Parts,
+    body: Body,
+    bytes_max: usize,
+    content: Content,
+) -> Result<(String, SemaphorePermit<'a>), Problem> {
+    let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large(bytes_max, content));
+    }
+    let bytes = u32::try_from(announced.unwrap_or(bytes_max).max(1)).unwrap_or(u32::MAX);
+    let permit = app.shared.publish_bytes.try_acquire_many(bytes).map_err(|_| {
+        app.shared.metrics.limit("publish_bytes_in_flight_max");
+        let detail = "too much is being published at once (limit publish_bytes_in_flight_max)";
+        Problem::overloaded("publish_bytes_in_flight_max", detail)
+    })?;
+    let collected = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect()).await;
+    let Ok(collected) = collected else {
+        let detail = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "Body too slow", detail).retriable());
+    };
+    let bytes: Bytes = match collected {
+        Ok(collected) => collected.to_bytes(),
+        Err(err) if err.is::<LengthLimitError>() => return Err(too_large(bytes_max, content)),
+        Err(_) => {
+            let detail = format!("the body of {} {} broke off", parts.method, parts.uri.path());
+            return Err(Problem::bad("body_incomplete", "Body incomplete", detail).retriable());
+        }
+    };
+    let text = match String::from_utf8(bytes.into()) {
+        Ok(text) => text,
+        Err(err) => {
+            let at = err.utf8_error().valid_up_to();
+            let problem = Problem::bad("not_utf8", "Not UTF-8", format!("the body is not UTF-8 at byte {at}"));
+            if content != Content::Lines {
+                return Err(problem);
+            }
+            let line = err.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+            return Err(problem.at_line(line));
+        }
+    };
+    Ok((text, permit))
+}
+
+fn too_large(bytes_max: usize, content: Content) -> Problem {
+    let (code, limit) = match content {
+        Content::Lines => ("batch_too_large", "batch_bytes_max"),
+        Content::Text | Content::Json => ("event_too_large", "event_bytes_max"),
+    };
+    let detail = format!("the body is larger than {bytes_max} bytes (limit {limit})");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, code, "Too large", detail)
+}
+
+/// One line of a batch; what else reading gives (`id`, `time`) is passed over.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    event_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    stream: Option<Cow<'a, str>>,
+}
+
+fn lines(
+    app: &App,
+    text: &str,
+    mut entry: impl FnMut(&Line<'_>, Option<&str>) -> Result<Entry, Problem>,
+) -> Result<Vec<Entry>, Problem> {
+    let (events_max, bytes_max) = (app.settings().batch_events_max, app.settings().event_bytes_max);
+    let mut entries = Vec::new();
+    for (number, line) in text.split('\n').enumerate() {
+        let number = number + 1;
+        let line = line.trim_matches([' ', '\t', '\r']);
+        if line.is_empty() {
+            continue;
+        }
+        let line: Line<'_> = serde_json::from_str(line).map_err(|err| {
+            let detail = format!("not a JSON object of an event: {err}");
+            Problem::bad("line_invalid", "Bad line", detail).at_line(number)
+        })?;
+        // What the server itself says between events, when a reader's output is published as it is.
+        let own = line.event_type.as_ref().is_some_and(|t| t.starts_with("riacho."));
+        if own && line.stream.is_none() {
+            continue;
+        }
+        if entries.len() == events_max {
+            let detail = format!("a batch has at most {events_max} events (limit batch_events_max)");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(Problem::new(status, "batch_too_large", "Too large", detail).at_line(number));
+        }
+        let entry = entry(&line, line.stream.as_deref()).map_err(|problem| problem.at_line(number))?;
+        if entry.data.text.len() > bytes_max {
+            let detail = format!("the data is larger than {bytes_max} bytes (limit event_bytes_max)");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(Problem::new(status, "event_too_large", "Too large", detail).at_line(number));
+        }
+        entries.push(entry);
+    }
+    if entries.is_empty() {
+        return Err(Problem::bad("batch_empty", "Empty batch", "the batch holds no event"));
+    }
+    Ok(entries)
+}
+
+fn entry(stream: StreamName, event_type: Option<EventType>, line: &Line<'_>) -> Result<Entry, Problem> {
+    let Some(raw) = line.data else {
+        return Err(Problem::bad("line_invalid", "Bad line", "the member `data` is missing"));
+    };
+    // The JSON form shows text as a string, so a string is text.
+    let data = match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+        Ok(text) => Data::text(text),
+        Err(_) => Data { text: raw.get().into(), json: true },
+    };
+    let event_type = line.event_type.as_deref().map(parse_type).transpose()?.or(event_type);
+    Ok(Entry { stream, event_type, data })
+}
+
+fn parse_type(text: &str) -> Result<EventType, Problem> {
+    EventType::parse(text)
+        .map_err(|err| Problem::bad("type_invalid", "Bad event type", format!("the event type {err}")))
+}
+
+// The key and a fingerprint of the request (IETF draft "The Idempotency-Key HTTP Header Field").
+fn idempotency_key(parts: &Parts, body: &str) -> Result<Option<Key>, Problem> {
+    let Some(value) = parts.headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    // The draft's form is a quoted string; many clients send it bare.
+    let key = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        let detail = format!("an idempotency key is 1 to {KEY_BYTES_MAX} visible ASCII characters");
+        return Err(Problem::bad("idempotency_key_invalid", "Bad idempotency key", detail));
+    }
+    let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let content_type = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
+    let fingerprint = [target.as_bytes(), content_type, body.as_bytes()];
+    Ok(Some(Key { key: hash(&[key.as_bytes()]), body: hash(&fingerprint) }))
+}
+
+fn hash(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        // The length keeps the parts apart.
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut short = [0; 16];
+    for (to, from) in short.iter_mut().zip(hasher.finalize()) {
+        *to = from;
+    }
+    short
+}
+
+// A body that is not there by then is given up; its bytes count against what may be in flight.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+const KEY_BYTES_MAX: usize = 255;

@@ -1,0 +1,183 @@
+//! Events go out: one subscription path, four ways to send.
+
+use super::{
+    App,
+    connection::Peer,
+    problem::Problem,
+    request::{self, Media, Query},
+    streams,
+};
+use crate::{
+    log::Begun,
+    reactor::jittered,
+    transport::{
+        body,
+        follower::Follower,
+        long_poll::{self, Poll},
+    },
+};
+use axum::{
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts};
+use riacho_core::{
+    name::{Pattern, Selection, Selector},
+    start::Start,
+    time,
+    transport::Form,
+};
+use std::time::Duration;
+
+/// `GET /streams/{name}`.
+pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (request, _) = request.into_parts();
+    let name = request::stream_name(&request.uri)?;
+    let media = request::media(&request.headers, Media::EventStream)?;
+    if !app.log().may_exist(&name) {
+        let detail = format!("there is no stream `{name}`, and it is not created by use");
+        return Err(Problem::new(StatusCode::NOT_FOUND, "stream_unknown", "No such stream", detail));
+    }
+    let closed = app.log().rules().of(name.as_str()).closed;
+    if closed && media != Media::Json {
+        // The one answer that tells a native EventSource not to come back.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    subscribe(&app, &request, Selection::one(name), media, closed).await
+}
+
+/// `GET /streams`: several streams, or the list of them.
+pub(super) async fn many(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (request, _) = request.into_parts();
+    let query = Query::of(&request.uri)?;
+    let selected = request::selection(&query, app.settings().streams_per_subscription_max)?;
+    let default = if selected.is_some() { Media::EventStream } else { Media::Json };
+    let media = request::media(&request.headers, default)?;
+    let selection = match (selected, media) {
+        (Some(selection), _) => selection,
+        (None, Media::Json) => return streams::list(&app, &query),
+        (None, _) => everything(),
+    };
+    subscribe(&app, &request, selection, media, false).await
+}
+
+async fn subscribe(
+    app: &App,
+    request: &Parts,
+    selection: Selection,
+    media: Media,
+    closed: bool,
+) -> Result<Response, Problem> {
+    let query = Query::of(&request.uri)?;
+    let start = request::start(&query, &request.headers)?;
+    if matches!(start, Start::Tail(events) if events > TAIL_MAX) {
+        let detail = format!("`tail` is at most {TAIL_MAX}; `from=` takes more");
+        return Err(Problem::bad("tail_invalid", "Bad start", detail));
+    }
+    let envelope = query.flag("envelope")?.unwrap_or(selection.single().is_none());
+    let padding = query.flag("padding")?.unwrap_or(false);
+    let peer = request.extensions.get::<Peer>();
+    let handoff = peer.and_then(|peer| peer.handoff.clone()).filter(|_| request.version == Version::HTTP_11);
+    let form = match media {
+        Media::EventStream => Form::Sse { envelope, chunked: handoff.is_some() },
+        Media::Ndjson | Media::Json => Form::Ndjson,
+    };
+    let poll = if media == Media::Json { Some(poll(app, &query, closed)?) } else { None };
+    if request.method == Method::HEAD {
+        return Ok((headers(media), body::headers_only()).into_response());
+    }
+    if app.draining() && media == Media::EventStream {
+        return Ok(come_back(app));
+    }
+    let begun = begin(app, selection, form, start).await?;
+    if let Some(poll) = poll {
+        let page = long_poll::page(begun, poll, app.shared.drain.clone()).await?;
+        return Ok((headers(media), page).into_response());
+    }
+    let Begun { seat, place, control } = begun;
+    let retry = jittered(app.settings().retry, random());
+    // hyper frames this itself, whatever the form of the view.
+    let unchunked = if media == Media::EventStream { Form::Sse { envelope, chunked: false } } else { form };
+    let mut first = Vec::new();
+    unchunked.opening(&mut first, seat.log().position(place.after), retry, padding);
+    if let Some(control) = &control {
+        unchunked.control(&mut first, seat.log().position(place.after), control);
+    }
+    let first = Bytes::from(first);
+    let body = match (media, handoff) {
+        (Media::EventStream, Some(handoff)) => body::leaving(first, seat, place, handoff),
+        _ => {
+            let feeder = std::sync::Arc::clone(&app.shared.feeder);
+            let drain = app.shared.drain.clone();
+            let follower = Follower::new(seat, place, feeder, app.settings().heartbeat, drain);
+            body::following(first, follower, retry)
+        }
+    };
+    Ok((headers(media), body).into_response())
+}
+
+async fn begin(app: &App, selection: Selection, form: Form, start: Start) -> Result<Begun, Problem> {
+    let log = app.log().clone();
+    match start {
+        Start::Tail(_) | Start::Since(_) | Start::Ago(_) => {
+            let begun = tokio::task::spawn_blocking(move || log.subscribe(&selection, form, start)).await;
+            let lost = |_| Problem::overloaded("shutting_down", "the server is shutting down");
+            Ok(begun.map_err(lost)??)
+        }
+        Start::Now | Start::Earliest | Start::After(_) | Start::Malformed => {
+            Ok(log.subscribe(&selection, form, start)?)
+        }
+    }
+}
+
+fn poll(app: &App, query: &Query, closed: bool) -> Result<Poll, Problem> {
+    let longest = app.settings().long_poll_wait_max;
+    let wait = match query.get("wait") {
+        None => Duration::ZERO,
+        Some(text) => time::parse_duration(text).filter(|wait| *wait <= longest).ok_or_else(|| {
+            let longest = time::duration_text(longest);
+            let detail = format!("`wait` is a duration up to {longest}, like 25s, not `{}`", request::shown(text));
+            Problem::bad("parameter_invalid", "Bad parameter", detail)
+        })?,
+    };
+    let most = app.settings().page_events_max;
+    let events_max = query.number("limit", most, most)?;
+    // Nothing will come on a closed stream.
+    Ok(Poll { wait: if closed { Duration::ZERO } else { wait }, events_max })
+}
+
+// Overload and drain are no errors on a stream: any other status would end a native EventSource for good.
+fn come_back(app: &App) -> Response {
+    let retry = jittered(app.settings().retry, random()).as_millis();
+    (headers(Media::EventStream), format!("retry: {retry}\n\n")).into_response()
+}
+
+fn headers(media: Media) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let media_type = match media {
+        Media::EventStream => "text/event-stream",
+        Media::Ndjson => "application/x-ndjson",
+        Media::Json => "application/json",
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    let caching = if media == Media::Json { "no-store" } else { "no-cache, no-store, no-transform" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    // nginx and many gateways hold the body back otherwise.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+}
+
+fn everything() -> Selection {
+    let all = Pattern::parse("**").map(Selector::Pattern);
+    Selection::new(all.into_iter().collect())
+}
+
+fn random() -> u32 {
+    // Only spreads reconnections: a failure to be random is no failure to serve.
+    getrandom::u32().unwrap_or(u32::MAX / 2)
+}
+
+const TAIL_MAX: u64 = 100_000;

@@ -1,0 +1,218 @@
+//! Which connections are accepted, and how all of them end.
+
+use super::{
+    App, connection,
+    connection::serve,
+};
+use crate::{
+    error::{Error, ErrorKind},
+    feed::Feeder,
+    limits::{Connections, Hit},
+    log::{self, Log},
+    metrics::Metrics,
+    reactor::{self, Reactors},
+};
+use axum::Router;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{oneshot, watch},
+    task::{JoinHandle, JoinSet},
+};
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; the first that works of several.
+    pub listen: Vec<SocketAddr>,
+    /// The directory of the log.
+    pub data: PathBuf,
+    /// Connections in all.
+    pub connections_max: usize,
+    /// Connections from one address.
+    pub connections_per_address_max: usize,
+    /// How long a drain may take.
+    pub drain: Duration,
+    /// Bounds of a connection.
+    pub connection: connection::Settings,
+    /// Bounds of requests.
+    pub http: super::Settings,
+    /// The log.
+    pub log: log::Settings,
+    /// The reactors.
+    pub reactors: reactor::Settings,
+}
+
+/// A server that runs.
+pub struct Server {
+    address: SocketAddr,
+    log: Log,
+    reactors: Arc<Reactors>,
+    feeder: Arc<Feeder>,
+    drain: watch::Sender<bool>,
+    accepting: JoinHandle<JoinSet<()>>,
+    stop_accepting: oneshot::Sender<()>,
+    drain_time: Duration,
+}
+
+impl Server {
+    /// Opens the log, starts the reactors and listens. `extra` makes pages beside the protocol, such as the demo's.
+    ///
+    /// # Errors
+    /// Where the log cannot be opened, the address not be listened on, or a thread not be started.
+    pub async fn start(settings: Settings, extra: impl FnOnce(&Log) -> Router) -> Result<Self, Error> {
+        let listener = listen(&settings.listen)?;
+        let address = listener
+            .local_addr()
+            .map_err(|err| Error::new(ErrorKind::Unavailable, "learn the listening address").caused_by(err))?;
+        let (data, log_settings) = (settings.data.clone(), settings.log.clone());
+        let runtime = tokio::runtime::Handle::current();
+        let opened = tokio::task::spawn_blocking(move || {
+            // The log starts a task of this runtime.
+            let _within = runtime.enter();
+            Log::open(&data, log_settings, crate::clock::now())
+        });
+        let panicked = |_| Error::new(ErrorKind::Failed, "open the log");
+        let log = opened.await.map_err(panicked)??;
+        let reactors = Arc::new(Reactors::start(settings.reactors)?);
+        let feeder = Feeder::start(log.clone())?;
+        reactors.set_feeder(&feeder);
+        log.set_sweepers(reactors.sweepers());
+        let connections = Connections::new(settings.connections_max, settings.connections_per_address_max);
+        let metrics = Arc::new(Metrics::new(Arc::clone(&connections)));
+        let (drain, draining) = watch::channel(false);
+        let app = App::new(
+            log.clone(),
+            Arc::clone(&feeder),
+            Arc::clone(&reactors),
+            Arc::clone(&metrics),
+            settings.http.clone(),
+            draining.clone(),
+        );
+        let accept = Accept {
+            router: super::router(app, extra(&log)),
+            reactors: Arc::clone(&reactors),
+            connections,
+            metrics,
+            settings: settings.connection,
+            drain: draining,
+        };
+        let (stop_accepting, stopped) = oneshot::channel();
+        let accepting = tokio::spawn(accept.run(listener, stopped));
+        let drain_time = settings.drain;
+        Ok(Self { address, log, reactors, feeder, drain, accepting, stop_accepting, drain_time })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its log, for publishers in the same process.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Says goodbye to all readers, lets requests in flight finish within the drain time, and closes the log.
+    pub async fn stop(self) {
+        let Self { log, reactors, feeder, drain, accepting, stop_accepting, drain_time, .. } = self;
+        // The accepting task may have ended by itself.
+        let _ = stop_accepting.send(());
+        let mut connections = accepting.await.unwrap_or_else(|_| JoinSet::new());
+        let _ = drain.send(true);
+        let drained = tokio::task::spawn_blocking(move || reactors.drain());
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(drain_time, ended).await.is_err() {
+            tracing::warn!(connections = connections.len(), "drain time is over: cutting what is left");
+            connections.abort_all();
+        }
+        if drained.await.is_err() {
+            tracing::error!("drain of the reactors panicked");
+        }
+        log.close().await;
+        if tokio::task::spawn_blocking(move || feeder.close()).await.is_err() {
+            tracing::error!("feeder panicked");
+        }
+    }
+}
+
+struct Accept {
+    router: Router,
+    reactors: Arc<Reactors>,
+    connections: Arc<Connections>,
+    metrics: Arc<Metrics>,
+    settings: connection::Settings,
+    drain: watch::Receiver<bool>,
+}
+
+impl Accept {
+    // Accepts until told to stop; gives the connections that are left.
+    async fn run(self, listener: TcpListener, mut stop: oneshot::Receiver<()>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                // Accepting is cancel safe, and a connection not accepted yet may go elsewhere.
+                accepted = listener.accept() => accepted,
+                _ = &mut stop => return tasks,
+            };
+            while tasks.try_join_next().is_some() {}
+            match accepted {
+                Ok((stream, address)) => self.admit(stream, address, &mut tasks),
+                Err(err) => {
+                    // Mostly too many open files: others must end first.
+                    tracing::warn!(error = %err, "connection not accepted");
+                    self.metrics.limit("accept_failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, address: SocketAddr, tasks: &mut JoinSet<()>) {
+        self.metrics.accept();
+        let permit = match self.connections.admit(address.ip()) {
+            Ok(permit) => permit,
+            // Closed without an answer: to a native EventSource any answer but 200 would be final.
+            Err(Hit::Total) => return self.metrics.limit("connections_max"),
+            Err(Hit::Address) => return self.metrics.limit("connections_per_address_max"),
+        };
+        let (router, reactors, drain) = (self.router.clone(), Arc::clone(&self.reactors), self.drain.clone());
+        tasks.spawn(serve(stream, address, permit, router, reactors, self.settings, drain));
+    }
+}
+
+fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Error> {
+    let mut failed = Error::new(ErrorKind::Unavailable, "listen: no address is given");
+    for address in addresses {
+        match bind(*address) {
+            Ok(listener) => return Ok(listener),
+            Err(err) => {
+                failed = Error::new(ErrorKind::Unavailable, format!("listen on {address}")).caused_by(err);
+            }
+        }
+    }
+    Err(failed)
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    // Set on the listener and inherited by what it accepts, so that no connection costs a call for them.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(NOTSENT_BYTES_MAX)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+// Unsent bytes that the kernel takes for one connection: bounds what a reader that stopped reading pins.
+const NOTSENT_BYTES_MAX: u32 = 16 * 1024;
+const BACKLOG: i32 = 4096;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,730 @@
+//! What a reactor does each time it wakes: take what was handed to it, sweep dirty views in slices, look at epoll, beat.
+
+use super::{
+    Handle, Settings, Ticket,
+    slab::{Slab, State, Subscriber},
+    wheel::Wheel,
+};
+use crate::{
+    clock,
+    error::Error,
+    feed::{Fed, Feed},
+    log::{Log, Place},
+    view::{SharedView, Views},
+};
+use riacho_core::{
+    position::Offset,
+    transport::Control,
+    view::{Read, Slice},
+};
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, EventData, EventFlags},
+    },
+    fd::{AsFd, OwnedFd},
+    io::{Errno, read},
+    net::{SendAncillaryBuffer, SendFlags, send, sendmsg},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    io::IoSlice,
+    mem,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+/// One reactor, owned by its thread.
+pub(super) struct Reactor {
+    handle: Arc<Handle>,
+    settings: Settings,
+    epoll: OwnedFd,
+    subscribers: Slab,
+    views: Vec<Option<Viewed>>,
+    free_views: Vec<u32>,
+    view_numbers: HashMap<usize, u32>,
+    /// Views to be swept, in turn.
+    dirty: VecDeque<u32>,
+    /// Bytes that a blocked subscriber must get before it reads its view again, and what follows them.
+    pending: HashMap<u32, Pending>,
+    wheel: Wheel,
+    beat_ticks: u32,
+    next_tick: Instant,
+    scratch: Vec<u8>,
+    jitter: u32,
+}
+
+/// A view with subscribers on this reactor.
+struct Viewed {
+    view: Arc<SharedView>,
+    log: Log,
+    /// In the order they came; a gap where one left.
+    list: Vec<Option<u32>>,
+    live: usize,
+    /// Where the sweep goes on.
+    next: usize,
+    /// Visits until everybody was visited since the view was last dirty.
+    remaining: usize,
+    queued: bool,
+    /// The end of the view when the current round began: reached by all when the round ends.
+    round_end: u64,
+    /// The end of the view when it was last found dirty.
+    dirty_end: u64,
+    round_visits: usize,
+}
+
+/// What stands between a subscriber and its view.
+struct Pending {
+    bytes: Vec<u8>,
+    sent: usize,
+    then: Then,
+}
+
+enum Then {
+    /// Go on with the view, this many bytes into the event after the last whole one.
+    Live { into_next: usize },
+    /// Ask the log for more.
+    Feed(Feed),
+}
+
+/// What the view gave for one offset: in a sweep the next subscriber is usually at the same.
+#[derive(Default)]
+struct Memo {
+    known: Option<Known>,
+    slices: [Option<Slice>; SLICES_MAX],
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    after: Offset,
+    position: u64,
+    read: Read,
+    bytes: usize,
+}
+
+impl Reactor {
+    pub(super) fn new(handle: Arc<Handle>, settings: Settings) -> Result<Self, Errno> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &handle.bell, EventData::new_u64(BELL), EventFlags::IN)?;
+        let ticks = settings.heartbeat.as_millis() / TICK.as_millis();
+        let beat_ticks = u32::try_from(ticks).unwrap_or(u32::MAX).clamp(1, BEAT_TICKS_MAX);
+        Ok(Self {
+            handle,
+            settings,
+            epoll,
+            subscribers: Slab::default(),
+            views: Vec::new(),
+            free_views: Vec::new(),
+            view_numbers: HashMap::new(),
+            dirty: VecDeque::new(),
+            pending: HashMap::new(),
+            wheel: Wheel::new(beat_ticks),
+            beat_ticks,
+            next_tick: clock::instant() + TICK,
+            scratch: Vec::new(),
+            jitter: 1,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Vec::with_capacity(EPOLL_EVENTS_MAX);
+        loop {
+            if self.take_inbox() {
+                self.drain();
+                return;
+            }
+            if let Some(view) = self.dirty.pop_front() {
+                self.sweep(view);
+            }
+            self.tick();
+            let timeout = self.timeout();
+            events.clear();
+            let waited = epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout));
+            self.handle.awake.store(true, Ordering::SeqCst);
+            match waited {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(err) => {
+                    // Only a broken epoll descriptor gets here; nothing this thread does can mend it.
+                    tracing::error!(error = %err, "reactor stopped: epoll failed");
+                    return;
+                }
+            }
+            for event in &events {
+                let data = event.data.u64();
+                if data == BELL {
+                    self.handle.quiet();
+                } else {
+                    self.ready(data, event.flags);
+                }
+            }
+        }
+    }
+
+    // How long epoll may wait: not at all while there is something to sweep or in the inbox.
+    fn timeout(&mut self) -> Timespec {
+        if !self.dirty.is_empty() {
+            return Timespec { tv_sec: 0, tv_nsec: 0 };
+        }
+        self.handle.awake.store(false, Ordering::SeqCst);
+        // Whoever put something in before the line above saw `awake` and did not ring.
+        let inbox = self.handle.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = !inbox.tickets.is_empty() || !inbox.dirty.is_empty() || !inbox.fed.is_empty() || inbox.drain;
+        drop(inbox);
+        if waiting {
+            return Timespec { tv_sec: 0, tv_nsec: 0 };
+        }
+        let wait = self.next_tick.saturating_duration_since(clock::instant());
+        let nanos = i64::from(wait.subsec_nanos());
+        Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(1), tv_nsec: nanos }
+    }
+
+    // Takes what was handed over; whether it is time to end.
+    fn take_inbox(&mut self) -> bool {
+        let (tickets, dirty, fed, drain) = {
+            let mut inbox = self.handle.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+            (mem::take(&mut inbox.tickets), mem::take(&mut inbox.dirty), mem::take(&mut inbox.fed), inbox.drain)
+        };
+        for ticket in tickets {
+            self.add(ticket);
+        }
+        for view in dirty {
+            if let Some(side) = view.side(self.handle.index) {
+                // Cleared before the view is looked at: an event appended after this marks it again.
+                side.dirty.store(false, Ordering::SeqCst);
+            }
+            if let Some(number) = self.view_numbers.get(&key(&view)) {
+                self.enqueue(*number);
+            }
+        }
+        for (number, generation, fed) in fed {
+            self.fed(number, generation, fed);
+        }
+        drain
+    }
+
+    fn add(&mut self, ticket: Ticket) {
+        let Ticket { socket, seat, place, permit } = ticket;
+        let view = self.view_number(&seat);
+        // The reactor counts its subscribers of a view itself; the seat is given back in `close`.
+        Views::enter(seat.view());
+        drop(seat);
+        let sent = self.wheel.tick();
+        let slot = self.viewed(view).map_or(0, |viewed| viewed.list.len());
+        let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+        let (number, generation) = self.subscribers.insert(Subscriber {
+            socket,
+            view,
+            slot,
+            sent,
+            state: State::Live,
+            after: place.after,
+            permit,
+        });
+        if let Some(viewed) = self.viewed(view) {
+            viewed.list.push(Some(number));
+            viewed.live += 1;
+        }
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let data = EventData::new_u64(token(number, generation));
+        let added = match self.subscribers.get_mut(number) {
+            Some(subscriber) => epoll::add(&self.epoll, &subscriber.socket, data, flags),
+            None => Ok(()),
+        };
+        if added.is_err() {
+            return self.close(number);
+        }
+        // Spread over the interval, so that those who came together do not beat together.
+        self.jitter = self.jitter.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let first = self.beat_ticks - (self.jitter >> 8) % (self.beat_ticks / 4 + 1);
+        self.wheel.schedule((number, generation), first);
+        self.serve_from(number, place);
+    }
+
+    // Joins the view where it holds all that is missed, else asks the log.
+    fn serve_from(&mut self, number: u32, place: Place) {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
+        let view = subscriber.view;
+        let Some(viewed) = self.views.get(view as usize).and_then(Option::as_ref) else { return };
+        if viewed.view.lock().join(place.after).is_some() {
+            self.visit(number, &mut Memo::default());
+        } else {
+            let feed = Feed { view: Arc::clone(&viewed.view), place, into_next: 0 };
+            self.ask(number, feed);
+        }
+    }
+
+    fn ask(&mut self, number: u32, feed: Feed) {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
+        subscriber.state = State::Feeding;
+        let Some(feeder) = self.handle.feeder.get() else { return self.close(number) };
+        let generation = self.subscribers.generation(number);
+        self.handle.stats.helpings.fetch_add(1, Ordering::Relaxed);
+        let handle = Arc::clone(&self.handle);
+        let deliver = move |fed| handle.put(|inbox| inbox.fed.push((number, generation, fed)));
+        feeder.request(feed, Box::new(deliver));
+    }
+
+    fn fed(&mut self, number: u32, generation: u32, fed: Result<Fed, Error>) {
+        let Some(subscriber) = self.subscribers.get_same(number, generation) else { return };
+        match fed {
+            Ok(fed) => {
+                subscriber.after = fed.after;
+                self.handle.stats.events.fetch_add(fed.events as u64, Ordering::Relaxed);
+                let then = fed.next.map_or(Then::Live { into_next: 0 }, Then::Feed);
+                self.pending.insert(number, Pending { bytes: fed.bytes, sent: 0, then });
+                self.resume(number);
+            }
+            Err(err) => {
+                tracing::warn!(error = err.chain(), "subscription closed: the log could not be read");
+                self.close(number);
+            }
+        }
+    }
+
+    // Goes on with a subscriber that was blocked or fed.
+    fn resume(&mut self, number: u32) {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
+        if subscriber.state == State::Blocked {
+            self.handle.stats.blocked.fetch_sub(1, Ordering::Relaxed);
+        }
+        subscriber.state = State::Live;
+        let Some(mut pending) = self.pending.remove(&number) else { return self.visit(number, &mut Memo::default()) };
+        let rest = pending.bytes.get(pending.sent..).unwrap_or_default();
+        if !rest.is_empty() {
+            let sent = send(&subscriber.socket, rest, FLAGS);
+            self.handle.stats.sends.fetch_add(1, Ordering::Relaxed);
+            match sent {
+                Ok(sent) => {
+                    subscriber.sent = self.wheel.tick();
+                    self.handle.stats.bytes.fetch_add(sent as u64, Ordering::Relaxed);
+                    pending.sent += sent;
+                }
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(_) => return self.close(number),
+            }
+            if pending.sent < pending.bytes.len() {
+                return self.block(number, pending);
+            }
+        }
+        match pending.then {
+            Then::Live { into_next: 0 } => {
+                let place = Place { after: subscriber.after, trims: 0 };
+                self.serve_from(number, place);
+            }
+            Then::Live { into_next } => self.finish_event(number, into_next),
+            Then::Feed(feed) => self.ask(number, feed),
+        }
+    }
+
+    fn block(&mut self, number: u32, pending: Pending) {
+        if let Some(subscriber) = self.subscribers.get_mut(number) {
+            subscriber.state = State::Blocked;
+            self.handle.stats.blocked.fetch_add(1, Ordering::Relaxed);
+            self.pending.insert(number, pending);
+        }
+    }
+
+    // Goes on in the middle of an event: from the view, or from the log where the view has dropped it.
+    fn finish_event(&mut self, number: u32, into_next: usize) {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
+        let after = subscriber.after;
+        let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
+        let joined = viewed.view.lock().join(after);
+        match joined {
+            Some(start) => self.deliver(number, start + into_next as u64, &mut Memo::default()),
+            None => {
+                let place = Place { after, trims: 0 };
+                let feed = Feed { view: Arc::clone(&viewed.view), place, into_next };
+                self.ask(number, feed);
+            }
+        }
+    }
+
+    // Sends a live subscriber what its view has for it.
+    fn visit(&mut self, number: u32, memo: &mut Memo) {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
+        if subscriber.state != State::Live {
+            return;
+        }
+        let after = subscriber.after;
+        if memo.known.is_some_and(|known| known.after == after) {
+            return self.send_memo(number, memo);
+        }
+        let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
+        let joined = viewed.view.lock().join(after);
+        match joined {
+            Some(position) => self.deliver(number, position, memo),
+            None => {
+                let place = Place { after, trims: 0 };
+                let feed = Feed { view: Arc::clone(&viewed.view), place, into_next: 0 };
+                self.ask(number, feed);
+            }
+        }
+    }
+
+    // Reads the view at `position` and sends what is there.
+    fn deliver(&mut self, number: u32, position: u64, memo: &mut Memo) {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
+        let after = subscriber.after;
+        let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
+        memo.known = None;
+        memo.slices.fill(None);
+        let read = viewed.view.lock().read(position, &mut memo.slices);
+        let Some(read) = read else {
+            // Dropped since it was joined: `join` decides anew.
+            return self.serve_from(number, Place { after, trims: 0 });
+        };
+        let bytes = memo.slices.iter().flatten().map(|slice| slice.as_ref().len()).sum();
+        memo.known = Some(Known { after, position, read, bytes });
+        self.send_memo(number, memo);
+    }
+
+    fn send_memo(&mut self, number: u32, memo: &Memo) {
+        let Some(Known { position, read, bytes, .. }) = memo.known.filter(|known| known.read.slices > 0) else {
+            return;
+        };
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
+        let sent = match &memo.slices {
+            [Some(slice), None, ..] => send(&subscriber.socket, slice.as_ref(), FLAGS),
+            slices => {
+                let mut parts = [IoSlice::new(&[]); SLICES_MAX];
+                for (part, slice) in parts.iter_mut().zip(slices.iter().flatten()) {
+                    *part = IoSlice::new(slice.as_ref());
+                }
+                let parts = parts.get(..read.slices).unwrap_or_default();
+                sendmsg(&subscriber.socket, parts, &mut SendAncillaryBuffer::default(), FLAGS)
+            }
+        };
+        let stats = &self.handle.stats;
+        stats.sends.fetch_add(1, Ordering::Relaxed);
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            Err(_) => return self.close(number),
+        };
+        stats.bytes.fetch_add(sent as u64, Ordering::Relaxed);
+        if sent > 0 {
+            subscriber.sent = self.wheel.tick();
+        }
+        if sent == bytes {
+            stats.events.fetch_add(read.events as u64, Ordering::Relaxed);
+            subscriber.after = read.newest;
+            if read.more {
+                let view = subscriber.view;
+                self.enqueue(view);
+            }
+            return;
+        }
+        let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
+        let place = viewed.view.lock().place(position + sent as u64);
+        match place {
+            Some(place) => {
+                // Events that ended in what was sent are not counted here: a blocked reader is not worth a search.
+                subscriber.after = place.offset;
+                let then = Then::Live { into_next: place.into_next };
+                self.block(number, Pending { bytes: Vec::new(), sent: 0, then });
+            }
+            // Dropped between the read and now; without its bounds the rest of the event cannot be told.
+            None => self.close(number),
+        }
+    }
+
+    // One slice of a sweep: visits some of the view's subscribers, in turn.
+    fn sweep(&mut self, view: u32) {
+        let mut memo = Memo::default();
+        self.handle.stats.slices.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..SLICE {
+            let Some(viewed) = self.views.get_mut(view as usize).and_then(Option::as_mut) else { return };
+            if viewed.remaining == 0 {
+                break;
+            }
+            viewed.remaining -= 1;
+            viewed.round_visits += 1;
+            let next = viewed.next;
+            viewed.next = if next + 1 >= viewed.list.len() { 0 } else { next + 1 };
+            // Gaps and subscribers that take nothing count as visits: a slice is bounded whatever it meets.
+            if let Some(number) = viewed.list.get(next).copied().flatten() {
+                self.visit(number, &mut memo);
+            }
+        }
+        drop(memo);
+        let index = self.handle.index;
+        let Some(viewed) = self.views.get_mut(view as usize).and_then(Option::as_mut) else { return };
+        if viewed.remaining == 0 || viewed.round_visits >= viewed.list.len() {
+            let end = viewed.view.lock().end();
+            let reached = if viewed.remaining == 0 { viewed.dirty_end } else { viewed.round_end };
+            viewed.view.note_swept(index, reached);
+            if viewed.remaining == 0 && viewed.live <= RELEASE_SUBSCRIBERS_MAX {
+                self.release(view);
+            }
+            let Some(viewed) = self.views.get_mut(view as usize).and_then(Option::as_mut) else { return };
+            viewed.round_end = end;
+            viewed.round_visits = 0;
+        }
+        let Some(viewed) = self.views.get_mut(view as usize).and_then(Option::as_mut) else { return };
+        if viewed.remaining > 0 {
+            self.dirty.push_back(view);
+        } else {
+            viewed.queued = false;
+        }
+    }
+
+    // A view of few subscribers keeps no bytes for others to come: the log has them.
+    fn release(&mut self, view: u32) {
+        let Some(viewed) = self.views.get(view as usize).and_then(Option::as_ref) else { return };
+        if viewed.view.subscribers() > viewed.live {
+            return;
+        }
+        let mut position = u64::MAX;
+        for number in viewed.list.iter().flatten() {
+            let Some(subscriber) = self.subscribers.get_mut(*number) else { continue };
+            let joined = viewed.view.lock().join(subscriber.after);
+            position = position.min(joined.unwrap_or(0));
+        }
+        if position != u64::MAX {
+            viewed.view.release(position);
+        }
+    }
+
+    // Has the view swept from where the sweep stands, once around.
+    fn enqueue(&mut self, view: u32) {
+        let Some(viewed) = self.views.get_mut(view as usize).and_then(Option::as_mut) else { return };
+        if !viewed.queued {
+            viewed.queued = true;
+            viewed.next = 0;
+            viewed.round_visits = 0;
+            viewed.round_end = viewed.view.lock().end();
+            viewed.compact(&mut self.subscribers);
+            self.dirty.push_back(view);
+        }
+        viewed.remaining = viewed.list.len();
+        viewed.dirty_end = viewed.view.lock().end();
+    }
+
+    fn ready(&mut self, data: u64, flags: EventFlags) {
+        let (number, generation) = untoken(data);
+        if self.subscribers.get_same(number, generation).is_none() {
+            return;
+        }
+        if flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
+            return self.close(number);
+        }
+        if flags.contains(EventFlags::IN) && !self.discard(number) {
+            return self.close(number);
+        }
+        let Some(subscriber) = self.subscribers.get_same(number, generation) else { return };
+        if flags.contains(EventFlags::OUT) && subscriber.state == State::Blocked {
+            self.resume(number);
+        }
+    }
+
+    // Throws away what a client sends after its request; whether the connection still stands.
+    fn discard(&mut self, number: u32) -> bool {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return false };
+        let mut bytes = [0; 4096];
+        for _ in 0..DISCARD_READS_MAX {
+            match read(subscriber.socket.as_fd(), &mut bytes) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.handle.stats.discarded.fetch_add(count as u64, Ordering::Relaxed);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
+        // Whoever talks this much on a stream is no SSE client.
+        false
+    }
+
+    fn tick(&mut self) {
+        let now = clock::instant();
+        if now < self.next_tick {
+            return;
+        }
+        // After a long stall one tick is enough: heartbeats late by the stall are not sent twice.
+        self.next_tick = (self.next_tick + TICK).max(now);
+        let mut due = Vec::new();
+        self.wheel.advance(&mut due);
+        for (number, generation) in due {
+            self.beat(number, generation);
+        }
+    }
+
+    fn beat(&mut self, number: u32, generation: u32) {
+        let tick = self.wheel.tick();
+        let Some(subscriber) = self.subscribers.get_same(number, generation) else { return };
+        let silent = tick.wrapping_sub(subscriber.sent);
+        if subscriber.state != State::Live || silent < self.beat_ticks - self.beat_ticks / 4 {
+            let rest = self.beat_ticks.saturating_sub(silent);
+            return self.wheel.schedule((number, generation), rest);
+        }
+        self.wheel.schedule((number, generation), self.beat_ticks);
+        let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
+        // Read before the view is looked at: all events up to it are in the view then.
+        let head = viewed.log.published();
+        {
+            let view = viewed.view.lock();
+            if view.join(subscriber.after) != Some(view.end()) {
+                return;
+            }
+        }
+        let moved = head > subscriber.after;
+        self.scratch.clear();
+        viewed.view.form().heartbeat(&mut self.scratch, viewed.log.position(head), moved);
+        self.handle.stats.heartbeats.fetch_add(1, Ordering::Relaxed);
+        subscriber.after = subscriber.after.max(head);
+        let bytes = mem::take(&mut self.scratch);
+        self.pending.insert(number, Pending { bytes, sent: 0, then: Then::Live { into_next: 0 } });
+        self.resume(number);
+    }
+
+    fn close(&mut self, number: u32) {
+        self.pending.remove(&number);
+        let Some(subscriber) = self.subscribers.remove(number) else { return };
+        let stats = &self.handle.stats;
+        stats.subscribers.fetch_sub(1, Ordering::Relaxed);
+        if subscriber.state == State::Blocked {
+            stats.blocked.fetch_sub(1, Ordering::Relaxed);
+        }
+        let view = subscriber.view;
+        let Some(viewed) = self.viewed(view) else { return };
+        if let Some(slot) = viewed.list.get_mut(subscriber.slot as usize) {
+            *slot = None;
+        }
+        viewed.live -= 1;
+        let (shared, log, live) = (Arc::clone(&viewed.view), viewed.log.clone(), viewed.live);
+        if let Some(side) = shared.side(self.handle.index) {
+            side.subscribers.fetch_sub(1, Ordering::Relaxed);
+        }
+        if live == 0 {
+            self.view_numbers.remove(&key(&shared));
+            if let Some(slot) = self.views.get_mut(view as usize) {
+                *slot = None;
+            }
+            self.dirty.retain(|queued| *queued != view);
+            self.free_views.push(view);
+        }
+        // Dropping a seat gives the place in the view back, and the view with it where it was the last.
+        drop(log.seat(shared));
+    }
+
+    // The view's place in the table; a new one where it has no subscribers here yet.
+    fn view_number(&mut self, seat: &crate::log::Seat) -> u32 {
+        let shared = seat.view();
+        let number = match self.view_numbers.get(&key(shared)) {
+            Some(number) => *number,
+            None => {
+                let viewed = Viewed {
+                    view: Arc::clone(shared),
+                    log: seat.log().clone(),
+                    list: Vec::new(),
+                    live: 0,
+                    next: 0,
+                    remaining: 0,
+                    queued: false,
+                    round_end: 0,
+                    dirty_end: 0,
+                    round_visits: 0,
+                };
+                let number = self.free_views.pop().unwrap_or_else(|| {
+                    self.views.push(None);
+                    u32::try_from(self.views.len() - 1).unwrap_or(u32::MAX)
+                });
+                if let Some(slot) = self.views.get_mut(number as usize) {
+                    *slot = Some(viewed);
+                }
+                self.view_numbers.insert(key(shared), number);
+                // Nobody here is behind yet, however far the view has come.
+                shared.note_swept(self.handle.index, shared.lock().end());
+                number
+            }
+        };
+        if let Some(side) = shared.side(self.handle.index) {
+            side.subscribers.fetch_add(1, Ordering::SeqCst);
+        }
+        number
+    }
+
+    fn viewed(&mut self, view: u32) -> Option<&mut Viewed> {
+        self.views.get_mut(view as usize)?.as_mut()
+    }
+
+    // Sends everybody what it misses, then a goodbye and the end of the body, and closes.
+    fn drain(&mut self) {
+        for number in self.subscribers.numbers() {
+            self.visit(number, &mut Memo::default());
+            let Some(subscriber) = self.subscribers.get_mut(number) else { continue };
+            // In mid-event nothing may be said: the client drops what is unfinished and resumes from its cursor.
+            if subscriber.state == State::Live {
+                let after = subscriber.after;
+                self.jitter = self.jitter.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let retry = jittered(self.settings.retry, self.jitter);
+                if let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) {
+                    self.scratch.clear();
+                    let goodbye = Control::Goodbye { reason: "drain", retry };
+                    let form = viewed.view.form();
+                    form.control(&mut self.scratch, viewed.log.position(after), &goodbye);
+                    form.end(&mut self.scratch);
+                    // What does not fit into the socket now is not worth waiting for.
+                    let _ = send(&subscriber.socket, &self.scratch, FLAGS);
+                }
+            }
+            self.close(number);
+        }
+        let mut inbox = self.handle.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = mem::take(&mut inbox.tickets);
+        drop(inbox);
+        drop(late);
+    }
+}
+
+impl Viewed {
+    // Closes the gaps once they are many.
+    fn compact(&mut self, subscribers: &mut Slab) {
+        if self.list.len() - self.live <= self.live / 4 + GAPS_MAX {
+            return;
+        }
+        self.list.retain(Option::is_some);
+        for (slot, number) in self.list.iter().enumerate() {
+            if let Some(subscriber) = number.and_then(|number| subscribers.get_mut(number)) {
+                subscriber.slot = u32::try_from(slot).unwrap_or(u32::MAX);
+            }
+        }
+    }
+}
+
+/// A reconnection time between half and one and a half of `retry`.
+pub(crate) fn jittered(retry: Duration, random: u32) -> Duration {
+    retry / 2 + retry.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+fn key(view: &Arc<SharedView>) -> usize {
+    Arc::as_ptr(view).addr()
+}
+
+fn token(number: u32, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(number)
+}
+
+fn untoken(token: u64) -> (u32, u32) {
+    let low = u32::try_from(token & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+    (low, u32::try_from(token >> 32).unwrap_or(u32::MAX))
+}
+
+// Cannot be a subscriber's token: no slab has this many.
+const BELL: u64 = u64::MAX;
+const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+// Visits between two looks at epoll.
+const SLICE: usize = 64;
+// Chunks sent at once: up to 1 MiB.
+const SLICES_MAX: usize = 16;
+const EPOLL_EVENTS_MAX: usize = 256;
+const TICK: Duration = Duration::from_millis(250);
+const BEAT_TICKS_MAX: u32 = 4 * 3600;
+// Reads of input that is thrown away, per readiness.
+const DISCARD_READS_MAX: usize = 16;
+const GAPS_MAX: usize = 16;
+// Views with more subscribers than this keep their bytes for those who reconnect.
+const RELEASE_SUBSCRIBERS_MAX: usize = 8;

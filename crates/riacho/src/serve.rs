@@ -1,0 +1,195 @@
+//! A configuration becomes a running server: `riacho serve` and `riacho demo`.
+
+use crate::{
+    clock,
+    config::{Config, Durability, Keep, Listen, StreamRule, StreamRules},
+    demo,
+    error::{Error, ErrorKind},
+    http::{
+        self, connection,
+        server::{Server, Settings},
+    },
+    log::{self, Batch, Entry, Log, store::StoreSettings},
+    reactor,
+    view::ViewLimits,
+};
+use axum::Router;
+use riacho_core::{
+    event::{Data, EventType},
+    name::{Selector, StreamName},
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{net::ToSocketAddrs, thread, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serves until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// Where the server cannot start.
+pub fn run(config: &Config, demo: bool) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|err| Error::new(ErrorKind::Unavailable, "start the runtime").caused_by(err))?;
+    runtime.block_on(serve(config, demo))
+}
+
+async fn serve(config: &Config, demo: bool) -> Result<(), Error> {
+    admit_listen(config)?;
+    let mut settings = settings(config, raise_descriptors())?;
+    if demo {
+        settings.log.rules = demo_rules(settings.log.rules);
+    }
+    let handler = |err| Error::new(ErrorKind::Unavailable, "listen to signals").caused_by(err);
+    let mut term = signal(SignalKind::terminate()).map_err(handler)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(handler)?;
+    let connections = settings.connections_max;
+    let started = clock::instant();
+    let server = Server::start(settings, |_| if demo { demo::routes() } else { Router::new() }).await?;
+    let feeding = demo.then(|| tokio::spawn(feed_demo(server.log().clone())));
+    let address = server.address();
+    tracing::info!(%address, data = %config.log.data.display(), connections_max = connections,
+        start_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "serving");
+    if config.http.listen.is_loopback() {
+        tracing::info!("only this machine can reach the server; --listen with --anonymous opens it to others");
+    }
+    // Not under systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let signal = tokio::select! {
+        // A signal is only waited for; one that comes while draining is not heard.
+        _ = term.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal, "draining");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    if let Some(feeding) = feeding {
+        feeding.abort();
+    }
+    server.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+// Until it is aborted. What cannot be published is left out: the next second has newer.
+async fn feed_demo(log: Log) {
+    demo::feed(|stream, event_type, data| {
+        let log = log.clone();
+        async move {
+            let entry = Entry {
+                stream: StreamName::parse(stream).expect("the demo's streams have names"),
+                event_type: event_type.map(|text| EventType::parse(text).expect("the demo's types are types")),
+                data: Data::json(data.to_string()).expect("a JSON value is JSON"),
+            };
+            if let Err(err) = log.append(Batch { entries: vec![entry], key: None }).await {
+                tracing::debug!(stream, error = ?err, "demo event not published");
+            }
+        }
+    })
+    .await;
+}
+
+// What the demo wants for its streams, unless configured otherwise.
+fn demo_rules(rules: StreamRules) -> StreamRules {
+    let rule = |stream, durability| StreamRule {
+        matches: Selector::parse(stream).expect("the demo's streams have names"),
+        durability,
+        keep: Keep { events: Some(3600), ..Keep::DEFAULT },
+        closed: false,
+    };
+    rules.or(rule(demo::CLOCK_STREAM, Durability::Durable)).or(rule(demo::METRICS_STREAM, Durability::Memory))
+}
+
+// Everyone who reaches the address may read and write everything, so an open address has to be asked for.
+fn admit_listen(config: &Config) -> Result<(), Error> {
+    if config.http.listen.is_loopback() || config.http.anonymous {
+        return Ok(());
+    }
+    let op = format!(
+        "listen on {}: no authentication exists yet, so everyone who reaches that address could read and write every \
+         stream; add --anonymous if that is meant",
+        config.http.listen
+    );
+    Err(Error::new(ErrorKind::BadRequest, op))
+}
+
+fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
+    let limits = &config.limits;
+    let delivery = &config.delivery;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let frame_bytes_max = (limits.batch_bytes_max as u64).saturating_mul(3).max(FRAME_BYTES_MIN);
+    Ok(Settings {
+        listen: resolve(&config.http.listen)?,
+        data: config.log.data.clone(),
+        connections_max: limits.connections_within(descriptors),
+        connections_per_address_max: limits.connections_per_address_max,
+        drain: config.http.drain,
+        connection: connection::Settings {
+            head_bytes_max: limits.head_bytes_max,
+            head_time_max: limits.head_time_max,
+            heartbeat: delivery.heartbeat,
+        },
+        http: http::Settings {
+            origins: config.http.cors_origins.clone(),
+            heartbeat: delivery.heartbeat,
+            retry: delivery.retry,
+            event_bytes_max: limits.event_bytes_max,
+            batch_events_max: limits.batch_events_max,
+            batch_bytes_max: limits.batch_bytes_max,
+            publish_bytes_in_flight_max: limits.publish_bytes_in_flight_max,
+            streams_per_subscription_max: limits.streams_per_subscription_max,
+            long_poll_wait_max: limits.long_poll_wait_max,
+            page_events_max: limits.page_events_max,
+        },
+        log: log::Settings {
+            rules: config.log.streams.clone(),
+            create: config.log.create,
+            views: ViewLimits {
+                view_bytes_max: limits.view_bytes_max,
+                views_bytes_max: limits.views_bytes_max,
+            },
+            store: StoreSettings {
+                segment_bytes_max: SEGMENT_BYTES_MAX.max(frame_bytes_max.saturating_mul(2)),
+                frame_bytes_max,
+                tail_bytes_max: limits.tail_bytes_max as u64,
+                keys_age: KEYS_AGE,
+                keys_max: limits.idempotency_keys_max,
+                streams_max: limits.streams_max,
+            },
+            memory_bytes_max: limits.memory_bytes_max,
+            streams_max: limits.streams_max,
+            keys_max: limits.idempotency_keys_max,
+            trim_interval: config.log.trim_interval,
+        },
+        reactors: reactor::Settings {
+            count: if delivery.reactors == 0 { cores } else { delivery.reactors },
+            heartbeat: delivery.heartbeat,
+            retry: delivery.retry,
+        },
+    })
+}
+
+fn resolve(listen: &Listen) -> Result<Vec<std::net::SocketAddr>, Error> {
+    let addresses = (listen.host(), listen.port()).to_socket_addrs();
+    let addresses = addresses.map_err(|err| {
+        Error::new(ErrorKind::Unavailable, format!("resolve the address {listen}")).caused_by(err)
+    })?;
+    Ok(addresses.collect())
+}
+
+// Raises the limit of open files as far as the process may; gives what it is then.
+fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(err) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(error = %err, "the limit of open files could not be raised");
+    }
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    tracing::info!(open_files_max = now, "limit of open files");
+    now
+}
+
+const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+// Room for many publishers in one commit.
+const FRAME_BYTES_MIN: u64 = 16 << 20;
+// The least the protocol promises is ten minutes from the answer.
+const KEYS_AGE: Duration = Duration::from_secs(15 * 60);

@@ -1,0 +1,116 @@
+//! Response bodies that stream: the one that hands its socket to a reactor, and the one that is a task.
+
+use super::follower::{Follower, Next};
+use crate::log::{Place, Seat};
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::Frame;
+use riacho_core::transport::Control;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Between a response body and the loop that drives its connection: the subscription that is to leave with the socket.
+#[derive(Debug, Default)]
+pub struct Handoff {
+    subscription: Mutex<Option<(Seat, Place)>>,
+    /// Whether bytes written by hyper are not flushed to the socket yet.
+    unflushed: AtomicBool,
+}
+
+impl Handoff {
+    /// Notes that bytes were written.
+    pub fn wrote(&self) {
+        self.unflushed.store(true, Ordering::Release);
+    }
+
+    /// Notes that they are with the socket.
+    pub fn flushed(&self) {
+        self.unflushed.store(false, Ordering::Release);
+    }
+
+    /// The subscription, once its first bytes are with the socket.
+    pub fn take(&self) -> Option<(Seat, Place)> {
+        if self.unflushed.load(Ordering::Acquire) {
+            return None;
+        }
+        self.subscription.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A body whose first frame is the stream's first block; asked for more, it offers its subscription to the connection
+/// and stays silent. hyper never polls the body of an answer to HEAD: then nothing is offered.
+struct Leaving {
+    first: Option<Bytes>,
+    subscription: Option<(Seat, Place)>,
+    handoff: Arc<Handoff>,
+}
+
+/// The body of a subscription that a reactor will serve.
+pub fn leaving(first: Bytes, seat: Seat, place: Place, handoff: Arc<Handoff>) -> Body {
+    Body::new(Leaving { first: Some(first), subscription: Some((seat, place)), handoff })
+}
+
+impl http_body::Body for Leaving {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        if let Some(subscription) = self.subscription.take() {
+            let mut offered = self.handoff.subscription.lock().unwrap_or_else(PoisonError::into_inner);
+            *offered = Some(subscription);
+        }
+        // Nobody is to wake this: the connection is taken apart right after.
+        Poll::Pending
+    }
+}
+
+/// The body of a subscription that a task serves, in the form of its view.
+pub fn following(first: Bytes, follower: Follower, retry: Duration) -> Body {
+    let start = Some((Some(first), follower));
+    let stream = futures_util::stream::unfold(start, move |state| async move {
+        let (first, mut follower) = state?;
+        if let Some(first) = first {
+            return Some((Ok::<_, Infallible>(first), Some((None, follower))));
+        }
+        let form = follower.view().form();
+        let mut bytes = Vec::new();
+        match follower.next().await {
+            Ok(Next::Bytes(bytes)) => return Some((Ok(bytes), Some((None, follower)))),
+            Ok(Next::Silence) => {
+                let moved = follower.advance().is_some();
+                form.heartbeat(&mut bytes, follower.log().position(follower.after()), moved);
+            }
+            Ok(Next::Drain) => {
+                let goodbye = Control::Goodbye { reason: "drain", retry };
+                form.control(&mut bytes, follower.log().position(follower.after()), &goodbye);
+                return Some((Ok(bytes.into()), None));
+            }
+            Err(err) => {
+                // The body just ends: the reader resumes from its cursor, which loses nothing.
+                tracing::warn!(error = err.chain(), "subscription closed: the log could not be read");
+                return None;
+            }
+        }
+        Some((Ok(bytes.into()), Some((None, follower))))
+    });
+    Body::from_stream(stream)
+}
+
+/// A body of unknown length that never sends: for the answer to HEAD, which has the headers of the GET.
+pub fn headers_only() -> Body {
+    Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>())
+}

@@ -1,0 +1,128 @@
+//! Long-poll: a page of events, or a wait for the first.
+
+use crate::{error::Error, log::Begun};
+use riacho_core::{
+    position::Offset,
+    transport::{Control, Form, ResetReason},
+};
+use std::{pin::pin, time::Duration};
+use tokio::{sync::watch, time::Instant};
+
+/// What one request asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Poll {
+    /// How long to wait for an event where there is none; zero not to wait.
+    pub wait: Duration,
+    /// Events in the page at most.
+    pub events_max: usize,
+}
+
+/// Waits for a page: `{"events":[…],"cursor","more"}`.
+///
+/// # Errors
+/// Where the log has to be read and cannot be.
+pub async fn page(begun: Begun, poll: Poll, drain: watch::Receiver<bool>) -> Result<Vec<u8>, Error> {
+    let Begun { seat, place, control } = begun;
+    let (log, view) = (seat.log().clone(), std::sync::Arc::clone(seat.view()));
+    let _follows = Follows::new(&seat);
+    let deadline = Instant::now() + poll.wait;
+    let form = Form::Ndjson;
+    let mut place = place;
+    let mut lines = Vec::new();
+    if let Some(control) = &control {
+        form.control(&mut lines, log.position(place.after), control);
+    }
+    let mut count = lines.len().min(1);
+    loop {
+        let mut woken = pin!(view.woken());
+        // Enabled before the log is looked at: an append after the look wakes it.
+        woken.as_mut().enable();
+        let from = place.after;
+        let page = read(&log, &view, &mut place).await?;
+        if !page.lost.is_empty() {
+            let control = Control::Reset { reason: ResetReason::Trimmed, streams: page.lost };
+            form.control(&mut lines, log.position(from), &control);
+            count += 1;
+        }
+        let room = poll.events_max.saturating_sub(count);
+        let cut = page.events.len() > room;
+        for event in page.events.iter().take(room) {
+            form.event(&mut lines, log.epoch(), event);
+            count += 1;
+        }
+        if cut {
+            let last = room.checked_sub(1).and_then(|last| page.events.get(last));
+            let after = last.map_or(from, |event| event.offset);
+            return Ok(render(&lines, &log.position(after).to_string(), true));
+        }
+        let published: Offset = log.published();
+        if count > 0 || lines.len() >= PAGE_BYTES_MAX {
+            return Ok(render(&lines, &log.position(place.after).to_string(), place.after < published));
+        }
+        if place.after < published {
+            continue;
+        }
+        let mut drain = drain.clone();
+        let drained = async { drop(drain.wait_for(|drain| *drain).await) };
+        tokio::select! {
+            // Each branch only waits: nothing is taken that could be lost.
+            () = woken => {}
+            () = drained => return Ok(render(&[], &log.position(place.after).to_string(), false)),
+            () = tokio::time::sleep_until(deadline) => {
+                return Ok(render(&[], &log.position(place.after).to_string(), false));
+            }
+        }
+    }
+}
+
+async fn read(
+    log: &crate::log::Log,
+    view: &std::sync::Arc<crate::view::SharedView>,
+    place: &mut crate::log::Place,
+) -> Result<crate::log::Page, Error> {
+    if log.in_memory(*place) {
+        return log.read(view.selection(), place, PAGE_BYTES_MAX);
+    }
+    let (log, view, mut at) = (log.clone(), std::sync::Arc::clone(view), *place);
+    let read = tokio::task::spawn_blocking(move || {
+        let page = log.read(view.selection(), &mut at, PAGE_BYTES_MAX);
+        page.map(|page| (page, at))
+    });
+    let failed = |err| {
+        Error::new(crate::error::ErrorKind::Failed, "read the log").caused_by(std::io::Error::other::<tokio::task::JoinError>(err))
+    };
+    let (page, at) = read.await.map_err(failed)??;
+    *place = at;
+    Ok(page)
+}
+
+/// Counts as a follower while it lives.
+struct Follows<'a>(&'a crate::log::Seat);
+
+impl<'a> Follows<'a> {
+    fn new(seat: &'a crate::log::Seat) -> Self {
+        seat.view().add_follower();
+        Self(seat)
+    }
+}
+
+impl Drop for Follows<'_> {
+    fn drop(&mut self) {
+        self.0.view().remove_follower();
+    }
+}
+
+fn render(lines: &[u8], cursor: &str, more: bool) -> Vec<u8> {
+    let mut page = Vec::with_capacity(lines.len() + 64);
+    page.extend_from_slice(b"{\"events\":[");
+    let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
+    // A line holds no line break of its own: the encoder escapes them.
+    page.extend(lines.iter().map(|byte| if *byte == b'\n' { b',' } else { *byte }));
+    page.extend_from_slice(b"],\"cursor\":\"");
+    page.extend_from_slice(cursor.as_bytes());
+    page.extend_from_slice(if more { b"\",\"more\":true}\n" } else { b"\",\"more\":false}\n" });
+    page
+}
+
+// Bytes of events in one page.
+const PAGE_BYTES_MAX: usize = 1024 * 1024;

@@ -1,0 +1,373 @@
+//! Settings from flags, environment, file and defaults.
+
+use riacho::config::{self, Config, Durability, Keep, LogFormat, Origins, Problems, SettingsFile};
+use std::{ffi::OsString, fs, path::Path, time::Duration};
+
+fn read(args: &[(&str, &str)], env: &[(&str, &str)], file: &str) -> Result<Config, Problems> {
+    let args: Vec<_> = args.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let env: Vec<(OsString, OsString)> = env.iter().map(|(k, v)| (k.into(), v.into())).collect();
+    let file = SettingsFile { path: "riacho.toml".into(), text: file.to_owned() };
+    Config::from_parts(&args, &env, Some(&file))
+}
+
+#[track_caller]
+fn check_file(file: &str, want: &str) {
+    check_refused(read(&[], &[], file), want);
+}
+
+#[track_caller]
+fn check_env(name: &str, value: &str, want: &str) {
+    check_refused(read(&[], &[(name, value)], ""), want);
+}
+
+#[track_caller]
+fn check_refused(result: Result<Config, Problems>, want: &str) {
+    let problems = result.expect_err("must be refused").to_string();
+    assert_eq!(problems, want);
+}
+
+#[test]
+fn without_anything_the_defaults_hold() {
+    let config = Config::from_parts(&[], &[], None).unwrap();
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:4700");
+    assert_eq!(config.http.cors_origins, Origins::None);
+    assert_eq!(config.log.data, Path::new("riacho-data"));
+    assert!(config.log.create && !config.http.anonymous);
+    assert_eq!(config.delivery.heartbeat, Duration::from_secs(15));
+    assert_eq!(config.logging.log_format, LogFormat::Text);
+    assert_eq!(config.limits.head_bytes_max, 16 * 1024);
+    assert_eq!(config.limits.event_bytes_max, 1024 * 1024);
+    let rule = config.log.streams.of("any/thing");
+    assert_eq!((rule.durability, rule.keep, rule.closed), (Durability::Durable, Keep::DEFAULT, false));
+}
+
+#[test]
+fn flags_win_over_environment_over_file_over_defaults() {
+    let file = "drain = \"1s\"\nretry = \"1s\"\nheartbeat = \"1s\"\nlisten = \"127.0.0.1:1\"\n";
+    let env =
+        [("RIACHO_LISTEN", "127.0.0.1:2"), ("RIACHO_DRAIN", "2s"), ("RIACHO_RETRY", "2s"), ("HOME", "/")];
+    let config = read(&[("listen", "127.0.0.1:3"), ("drain", "3s")], &env, file).unwrap();
+    assert_eq!(config.http.listen.port(), 3);
+    assert_eq!(config.http.drain, Duration::from_secs(3));
+    assert_eq!(config.delivery.retry, Duration::from_secs(2));
+    assert_eq!(config.delivery.heartbeat, Duration::from_secs(1));
+    assert_eq!(config.log.trim_interval, Duration::from_secs(10));
+    let shown = config.effective.to_string();
+    for (line, origin) in [
+        ("listen = \"127.0.0.1:3\"", "--listen"),
+        ("retry = \"2s\"", "RIACHO_RETRY"),
+        ("heartbeat = \"1s\"", "riacho.toml:3"),
+        ("trim_interval = \"10s\"", "default"),
+    ] {
+        let found = shown.lines().find(|l| l.starts_with(line)).unwrap_or_else(|| panic!("{line}\n{shown}"));
+        assert!(found.ends_with(&format!("# {origin}")), "{found}");
+    }
+}
+
+#[test]
+fn what_check_prints_is_a_file_that_says_the_same() {
+    let file = "[limits]\nevent_bytes_max = 70000\n[[stream]]\nmatch = \"a\\\"/*\"\nkeep.age = \"90s\"\n";
+    let config = read(&[("cors-origins", "https://a.b, http://c:81")], &[], file).unwrap();
+    let again = read(&[], &[], &config.effective.to_string()).unwrap();
+    assert_eq!(
+        (again.http, again.log, again.delivery, again.logging, again.limits),
+        (config.http, config.log, config.delivery, config.logging, config.limits)
+    );
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_source_and_the_right_shape() {
+    check_env("RIACHO_LISTEN", "8080", "RIACHO_LISTEN: expected an address like 127.0.0.1:4700, got `8080`");
+    check_env("RIACHO_LISTEN", "", "RIACHO_LISTEN: expected an address like 127.0.0.1:4700, got ``");
+    check_env("RIACHO_CREATE", "yes", "RIACHO_CREATE: expected true or false, got `yes`");
+    check_env("RIACHO_REACTORS", "-1", "RIACHO_REACTORS: expected a number from 0 to 1024, got `-1`");
+    check_env(
+        "RIACHO_LIMITS_EVENT_BYTES_MAX",
+        "65MiB",
+        "RIACHO_LIMITS_EVENT_BYTES_MAX: expected a size from 1KiB to 64MiB, got `65MiB`",
+    );
+    check_env(
+        "RIACHO_LOG_LEVEL",
+        "inof",
+        "RIACHO_LOG_LEVEL: expected a filter like info or riacho=debug, got `inof`",
+    );
+    check_refused(
+        read(&[("drain", "10")], &[], ""),
+        "--drain: expected a duration from 0ms to 10m, got `10`",
+    );
+}
+
+#[test]
+fn a_wrong_value_of_the_file_is_named_with_its_line() {
+    check_file(
+        "# our server\n\nlisten = 8080\n",
+        "riacho.toml:3: listen: expected an address like 127.0.0.1:4700, got `8080`",
+    );
+    check_file("anonymous = 1.5", "riacho.toml:1: anonymous: expected true or false, got `1.5`");
+    check_file("data = []", "riacho.toml:1: data: expected a path, got array");
+    check_file("limits = 3", "riacho.toml:1: limits: expected a table, as in [limits]");
+    check_file(
+        "[[stream]]\nmatch = \"a\"\n\n[[stream]]\nmatch = \"b*\"\nkeep = { age = \"1w\" }\n",
+        "riacho.toml:5: stream.match: the pattern uses `*` beside other characters; it stands for a whole segment, got `b*`\n\
+         riacho.toml:6: stream.keep.age: expected a duration from 1s to 36500d, got `1w`",
+    );
+    check_file(
+        "[stream]\nmatch = \"a\"",
+        "riacho.toml:1: stream: expected one or more [[stream]], with two brackets",
+    );
+    check_file(
+        "[[stream]]\nclosed = true",
+        "riacho.toml:1: stream.match is missing: it says which streams the rule is for",
+    );
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused_with_its_line() {
+    let problems = read(&[], &[], "create = true\nlisten = \n").unwrap_err().to_string();
+    assert!(problems.starts_with("riacho.toml:2: "), "{problems}");
+    let problems = read(&[], &[], "create = true\ncreate = true\n").unwrap_err().to_string();
+    assert!(problems.starts_with("riacho.toml:2: duplicate key"), "{problems}");
+}
+
+#[test]
+fn unknown_settings_name_the_nearest_right_one() {
+    check_file("lisen = \"x\"", "riacho.toml:1: no setting is called `lisen`; did you mean `listen`?");
+    check_file(
+        "\nevent_bytes_max = \"1MiB\"",
+        "riacho.toml:2: no setting is called `event_bytes_max`; did you mean `limits.event_bytes_max`?",
+    );
+    check_file(
+        "[limits]\nevent_byte_max = 1",
+        "riacho.toml:2: no setting is called `limits.event_byte_max`; did you mean `limits.event_bytes_max`?",
+    );
+    check_file("[limit]\n", "riacho.toml:1: no setting is called `limit`; did you mean `limits`?");
+    check_file(
+        "[[stream]]\nmatch = \"a\"\nkeep = { ages = \"1d\" }",
+        "riacho.toml:3: no setting is called `stream.keep.ages`; did you mean `stream.keep.age`?",
+    );
+    check_file(
+        "zebra = 1",
+        "riacho.toml:1: no setting is called `zebra`; `riacho check` lists all there are",
+    );
+    check_env("RIACHO_LISTNE", "x", "RIACHO_LISTNE: no such setting; did you mean `RIACHO_LISTEN`?");
+    check_refused(read(&[("lissen", "x")], &[], ""), "--lissen: no such setting; did you mean `--listen`?");
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let problems = read(&[("listen", "x")], &[("RIACHO_DATA", "")], "create = 1\nretry = 1").unwrap_err();
+    let at: Vec<_> = problems.0.iter().map(|p| p.at.as_str()).collect();
+    assert_eq!(at, ["riacho.toml:1", "riacho.toml:2", "RIACHO_DATA", "--listen"]);
+}
+
+#[test]
+fn the_variables_of_the_client_commands_are_no_mistake() {
+    read(&[], &[("RIACHO_SERVER", "http://x"), ("RIACHO_CONFIG", "x.toml")], "").unwrap();
+}
+
+#[test]
+fn only_loopback_may_be_listened_on_without_anonymous() {
+    for loopback in
+        ["127.0.0.1:1", "127.9.9.9:0", "[::1]:1", "localhost:1", "LOCALHOST:1", "[::ffff:127.0.0.1]:1"]
+    {
+        read(&[("listen", loopback)], &[], "").unwrap();
+    }
+    for open in ["0.0.0.0:1", "[::]:1", "192.168.1.1:1", "example.com:1", "localhost.example.com:1"] {
+        let problems = read(&[("listen", open)], &[], "").unwrap_err().to_string();
+        assert!(
+            problems.starts_with(&format!("--listen: {open} can be reached from other machines")),
+            "{problems}"
+        );
+        assert!(
+            problems.contains("no authentication exists yet") && problems.contains("--anonymous"),
+            "{problems}"
+        );
+        read(&[("listen", open), ("anonymous", "true")], &[], "").unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_address_is_refused() {
+    for bad in [
+        "4700",
+        ":4700",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:+80",
+        "127.0.0:1",
+        "::1:4700",
+        "[::1]",
+        "h:65536",
+        "a b:1",
+    ] {
+        read(&[("listen", bad)], &[], "").expect_err(bad);
+    }
+}
+
+#[test]
+fn sizes_and_durations_are_taken_in_all_units() {
+    for (text, bytes) in
+        [("65536", 65_536), ("500KB", 500_000), ("64KiB", 65_536), ("1MB", 1_000_000), ("2MiB", 2 << 20)]
+    {
+        let config = read(&[], &[("RIACHO_LIMITS_EVENT_BYTES_MAX", text)], "").unwrap();
+        assert_eq!(config.limits.event_bytes_max, bytes, "{text}");
+    }
+    for bad in
+        ["1 MiB", "1mib", "1.5MiB", "-1", "MiB", "99999999999999999999", "18446744073709551615TiB", "1M"]
+    {
+        read(&[], &[("RIACHO_LIMITS_EVENT_BYTES_MAX", bad)], "").expect_err(bad);
+    }
+    assert_eq!(
+        read(&[], &[], "[limits]\nevent_bytes_max = 0x1_0000").unwrap().limits.event_bytes_max,
+        65_536
+    );
+}
+
+#[test]
+fn origins_are_exact_or_all() {
+    let origins = |list: &str| read(&[("cors-origins", list)], &[], "").map(|c| c.http.cors_origins);
+    assert_eq!(origins("*"), Ok(Origins::Any));
+    let two = Origins::Exact(vec!["https://app.example".into(), "http://[::1]:8080".into()]);
+    assert_eq!(origins("https://app.example, http://[::1]:8080"), Ok(two.clone()));
+    let file = "cors_origins = [\"https://app.example\", \"http://[::1]:8080\"]";
+    assert_eq!(read(&[], &[], file).unwrap().http.cors_origins, two);
+    assert!(
+        two.allows("https://app.example") && !two.allows("https://app.example.org") && !two.allows("null")
+    );
+    for never_sent in [
+        "https://app.example/",
+        "https://App.example",
+        "app.example",
+        "https://a.b:443",
+        "http://a.b:80",
+        "https://*.a.b",
+        "*,https://a.b",
+        "https://a.b:x",
+        "https://",
+        "null",
+        "https://u@a.b",
+    ] {
+        origins(never_sent).expect_err(never_sent);
+    }
+}
+
+#[test]
+fn the_first_stream_rule_that_matches_holds() {
+    let file = r#"
+        create = false
+        [[stream]]
+        match = "chat/lobby"
+        closed = true
+        [[stream]]
+        match = "chat/*"
+        durability = "memory"
+        keep = { events = 100 }
+    "#;
+    let log = read(&[], &[], file).unwrap().log;
+    assert!(!log.create);
+    assert!(log.streams.of("chat/lobby").closed);
+    assert_eq!(log.streams.of("chat/lobby").keep, Keep::DEFAULT);
+    let room = log.streams.of("chat/room");
+    assert_eq!(room.durability, Durability::Memory);
+    assert_eq!(room.keep, Keep { age: None, bytes: None, events: Some(100) });
+    assert!(log.streams.configured("chat/room").is_some());
+    assert!(log.streams.configured("chat/a/b").is_none());
+    assert_eq!(log.streams.of("chat/a/b").durability, Durability::Durable);
+}
+
+#[test]
+fn a_stream_rule_that_nothing_reaches_is_refused() {
+    check_file(
+        "[[stream]]\nmatch = \"a/*\"\n[[stream]]\nmatch = \"a/b\"\n",
+        "riacho.toml:3: stream: no stream reaches the rule for `a/b`: the first match wins, and `a/*` (riacho.toml:1) takes them all",
+    );
+    for above in ["**", "x/*"] {
+        read(&[], &[], &format!("[[stream]]\nmatch = \"{above}\"\n[[stream]]\nmatch = \"x/*\"\n"))
+            .expect_err(above);
+    }
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused() {
+    check_file(
+        "[limits]\nevent_bytes_max = \"3MiB\"\nbatch_bytes_max = \"2MiB\"",
+        "riacho.toml:3: limits.batch_bytes_max (2MiB, riacho.toml:3) is less than limits.event_bytes_max (3MiB, \
+         riacho.toml:2), which must fit into it",
+    );
+    // The default is not what somebody got wrong.
+    check_file(
+        "[limits]\nview_bytes_max = \"1GiB\"",
+        "riacho.toml:2: limits.views_bytes_max (256MiB, default) is less than limits.view_bytes_max (1GiB, \
+         riacho.toml:2), which must fit into it",
+    );
+}
+
+#[test]
+fn connections_leave_descriptors_for_the_rest_of_the_process() {
+    let limits = Config::from_parts(&[], &[], None).unwrap().limits;
+    assert_eq!(limits.connections_within(1 << 20), 100_000);
+    assert_eq!(limits.connections_within(1024), 768);
+    assert_eq!(limits.connections_within(100), 1);
+}
+
+#[test]
+fn every_setting_has_a_sentence_and_a_default_that_it_takes() {
+    let shown = Config::from_parts(&[], &[], None).unwrap().effective.json();
+    let shown = shown["settings"].as_array().unwrap();
+    assert_eq!(shown.len(), config::settings().count(), "every default is taken");
+    for setting in config::settings() {
+        assert!(
+            setting.doc().ends_with('.') && !setting.doc().contains("  "),
+            "{}: {}",
+            setting.name,
+            setting.doc()
+        );
+    }
+}
+
+/// Compares a generated file of the repository; `UPDATE=1 cargo test` writes it anew.
+#[track_caller]
+fn check_fresh(path: &str, want: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, want).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == want, "{} is stale: UPDATE=1 cargo test -p riacho --test it config", path.display());
+}
+
+#[test]
+fn the_documentation_of_settings_is_fresh() {
+    check_fresh("docs/config.md", &config::markdown());
+    check_fresh("riacho.example.toml", &config::example());
+}
+
+#[test]
+fn the_example_parses_as_it_is_and_with_every_setting_taken() {
+    let defaults = Config::from_parts(&[], &[], None).unwrap();
+    let example = config::example();
+    let taken: Vec<_> = example
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with([' ', '#']) => setting,
+            _ => line,
+        })
+        .collect();
+    for text in [example.clone(), taken.join("\n")] {
+        let config = read(&[], &[], &text).unwrap();
+        assert_eq!(
+            (config.http, config.delivery, config.logging, config.limits),
+            (
+                defaults.http.clone(),
+                defaults.delivery.clone(),
+                defaults.logging.clone(),
+                defaults.limits.clone()
+            )
+        );
+        assert_eq!(config.log.streams.of("x"), defaults.log.streams.of("x"));
+    }
+    for setting in config::settings() {
+        let name = setting.name.rsplit('.').next().unwrap();
+        assert!(taken.iter().any(|line| line.starts_with(&format!("{name} = "))), "{name}");
+    }
+}
