@@ -10,6 +10,9 @@ import { PATIENCE, until } from "./wait.js";
 
 const BINARY = resolve(process.env.RIACHO_BIN ?? join(import.meta.dirname, "../../../target/debug/riacho"));
 
+/** The environment without settings of the server: only what a test says holds. */
+const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("RIACHO_")));
+
 /** A port nobody listens on. */
 export async function freePort() {
   const probe = createServer().listen(0, "127.0.0.1");
@@ -41,7 +44,11 @@ export class Server {
   /** Starts the process and waits until it is ready. */
   async run() {
     let talk = "";
-    this.process = spawn(BINARY, ["demo", "--listen", `127.0.0.1:${this.port}`, "--data", this.data], { stdio: ["ignore", "ignore", "pipe"] });
+    this.process = spawn(BINARY, ["demo", "--listen", `127.0.0.1:${this.port}`, "--data", this.data], {
+      cwd: this.data, // Where no riacho.toml of a developer is.
+      env: ENVIRONMENT,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     this.process.stderr.setEncoding("utf8").on("data", (text) => (talk = (talk + text).slice(-4000)));
     this.ended = once(this.process, "exit");
     await until(`the server to be ready; it said: ${talk}`, async () => {
