@@ -135,7 +135,8 @@ impl View {
             return None;
         }
         // The last chunk that begins at or before the event after `after`.
-        let behind = self.chunks.partition_point(|c| c.marks.last().is_some_and(|(offset, _)| *offset <= after));
+        let behind =
+            self.chunks.partition_point(|c| c.marks.last().is_some_and(|(offset, _)| *offset <= after));
         let Some(chunk) = self.chunks.get(behind) else { return Some(self.end) };
         let mark = chunk.marks.partition_point(|(offset, _)| *offset <= after);
         let within = mark.checked_sub(1).and_then(|m| chunk.marks.get(m)).map_or(0, |(_, end)| *end);

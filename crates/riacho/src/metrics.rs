@@ -1,6 +1,6 @@
 //! What is counted, under the names it has in `/metrics`. Labels are small fixed sets: never a stream or a client.
 
-use crate::{log::Log, limits::Connections, reactor::Reactors};
+use crate::{limits::Connections, log::Log, reactor::Reactors};
 use http::StatusCode;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -85,8 +85,16 @@ impl Metrics {
         gauge("memory_streams_bytes", "Events of memory streams", health.memory.1);
         gauge("log_bytes", "Bytes of the log on disk", usize::try_from(health.disk.0).unwrap_or(usize::MAX));
         gauge("log_segments", "Segments of the log on disk", health.disk.1);
-        gauge("log_writable", "1 while the log takes events", usize::from(health.state == crate::log::State::Open));
-        gauge("log_read_only", "1 while the disk is full", usize::from(health.state == crate::log::State::Full));
+        gauge(
+            "log_writable",
+            "1 while the log takes events",
+            usize::from(health.state == crate::log::State::Open),
+        );
+        gauge(
+            "log_read_only",
+            "1 while the disk is full",
+            usize::from(health.state == crate::log::State::Full),
+        );
         gauge("log_failed", "1 once the disk failed", usize::from(health.state == crate::log::State::Failed));
         gauge("idempotency_keys", "Idempotency keys remembered", health.keys);
         gauge("offset", "The newest visible offset", usize::try_from(log.published()).unwrap_or(usize::MAX));
@@ -95,8 +103,16 @@ impl Metrics {
         let sum = |of: fn(&crate::reactor::Stats) -> &std::sync::atomic::AtomicU64| -> u64 {
             reactors.stats().map(|stats| of(stats).load(Ordering::Relaxed)).sum()
         };
-        gauge("subscribers", "Subscribers on reactors", usize::try_from(sum(|s| &s.subscribers)).unwrap_or(0));
-        gauge("subscribers_blocked", "Subscribers whose socket is full", usize::try_from(sum(|s| &s.blocked)).unwrap_or(0));
+        gauge(
+            "subscribers",
+            "Subscribers on reactors",
+            usize::try_from(sum(|s| &s.subscribers)).unwrap_or(0),
+        );
+        gauge(
+            "subscribers_blocked",
+            "Subscribers whose socket is full",
+            usize::try_from(sum(|s| &s.blocked)).unwrap_or(0),
+        );
         let mut counter = |name: &str, help: &str, value: u64| {
             let counter: Counter = Counter::default();
             counter.inc_by(value);
@@ -105,7 +121,11 @@ impl Metrics {
         counter("events_in", "Events appended", stats.events.load(Ordering::Relaxed));
         counter("events_in_bytes", "Bytes of data appended", stats.bytes.load(Ordering::Relaxed));
         counter("log_commits", "Commits of durable events", stats.commits.load(Ordering::Relaxed));
-        counter("log_segments_removed", "Segments removed by retention", stats.segments_removed.load(Ordering::Relaxed));
+        counter(
+            "log_segments_removed",
+            "Segments removed by retention",
+            stats.segments_removed.load(Ordering::Relaxed),
+        );
         counter("events_out", "Events sent by reactors", sum(|s| &s.events));
         counter("events_out_bytes", "Bytes sent by reactors", sum(|s| &s.bytes));
         counter("reactor_sends", "Send calls of reactors", sum(|s| &s.sends));

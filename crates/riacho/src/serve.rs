@@ -51,7 +51,9 @@ async fn serve(config: &Config, demo: bool) -> Result<(), Error> {
     tracing::info!(%address, data = %config.log.data.display(), connections_max = connections,
         start_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "serving");
     if config.http.listen.is_loopback() {
-        tracing::info!("only this machine can reach the server; --listen with --anonymous opens it to others");
+        tracing::info!(
+            "only this machine can reach the server; --listen with --anonymous opens it to others"
+        );
     }
     // Not under systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -158,8 +158,12 @@ type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallibl
 fn answer(
     router: Router,
     peer: Peer,
-) -> impl hyper::service::Service<Request<Incoming>, Response = http::Response<Body>, Error = Infallible, Future = Answer>
-{
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = http::Response<Body>,
+    Error = Infallible,
+    Future = Answer,
+> {
     service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
@@ -212,7 +216,11 @@ impl Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.prefix.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }

@@ -163,7 +163,8 @@ async fn same_site(State(app): State<App>, request: Request, next: Next) -> Resp
         let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
         let own = origin.split_once("://").map(|(_, authority)| authority) == host;
         if !own && !app.settings().origins.allows(origin) {
-            let detail = format!("pages of `{origin}` may not write here; `cors_origins` lists those that may");
+            let detail =
+                format!("pages of `{origin}` may not write here; `cors_origins` lists those that may");
             return Problem::new(StatusCode::FORBIDDEN, "origin_forbidden", "Origin not allowed", detail)
                 .into_response();
         }

@@ -36,7 +36,8 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
 pub(super) async fn index(request: Request) -> Result<Html<&'static str>, Problem> {
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     if accept.is_some_and(|accept| accept.trim() == "text/event-stream") {
-        let detail = "there is no stream at `/`; streams are at /streams/{name}, and /streams has all of them";
+        let detail =
+            "there is no stream at `/`; streams are at /streams/{name}, and /streams has all of them";
         return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail));
     }
     Ok(Html(include_str!("index.html")))

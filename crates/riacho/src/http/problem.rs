@@ -135,11 +135,17 @@ impl From<Error> for Problem {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         match err.kind() {
             ErrorKind::Corrupt => {
-                let detail = "a part of the log is damaged; the server's operator can run `riacho log verify`";
+                let detail =
+                    "a part of the log is damaged; the server's operator can run `riacho log verify`";
                 Self::new(status, "log_damaged", "The log is damaged", detail)
             }
-            _ => Self::new(status, "log_unreadable", "The log cannot be read", "the disk did not give what was asked")
-                .retriable(),
+            _ => Self::new(
+                status,
+                "log_unreadable",
+                "The log cannot be read",
+                "the disk did not give what was asked",
+            )
+            .retriable(),
         }
     }
 }

@@ -60,7 +60,8 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
 pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     if content(&parts.headers)? != Content::Lines {
-        let detail = "a batch over several streams is application/x-ndjson, a line {\"stream\",\"data\"} per event";
+        let detail =
+            "a batch over several streams is application/x-ndjson, a line {\"stream\",\"data\"} per event";
         return Err(unsupported(detail));
     }
     let bytes_max = app.settings().batch_bytes_max;
@@ -125,7 +126,12 @@ fn content(headers: &HeaderMap) -> Result<Content, Problem> {
 }
 
 fn unsupported(detail: impl Into<Cow<'static, str>>) -> Problem {
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type_unsupported", "Unsupported content", detail)
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "content_type_unsupported",
+        "Unsupported content",
+        detail,
+    )
 }
 
 // Reads the body within its bounds; the permit stands for its bytes until the request is answered.
@@ -149,7 +155,9 @@ async fn receive<'a>(
     let collected = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect()).await;
     let Ok(collected) = collected else {
         let detail = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "Body too slow", detail).retriable());
+        return Err(
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "Body too slow", detail).retriable()
+        );
     };
     let bytes: Bytes = match collected {
         Ok(collected) => collected.to_bytes(),
@@ -163,7 +171,8 @@ async fn receive<'a>(
         Ok(text) => text,
         Err(err) => {
             let at = err.utf8_error().valid_up_to();
-            let problem = Problem::bad("not_utf8", "Not UTF-8", format!("the body is not UTF-8 at byte {at}"));
+            let problem =
+                Problem::bad("not_utf8", "Not UTF-8", format!("the body is not UTF-8 at byte {at}"));
             if content != Content::Lines {
                 return Err(problem);
             }

@@ -137,7 +137,8 @@ fn poll(app: &App, query: &Query, closed: bool) -> Result<Poll, Problem> {
         None => Duration::ZERO,
         Some(text) => time::parse_duration(text).filter(|wait| *wait <= longest).ok_or_else(|| {
             let longest = time::duration_text(longest);
-            let detail = format!("`wait` is a duration up to {longest}, like 25s, not `{}`", request::shown(text));
+            let detail =
+                format!("`wait` is a duration up to {longest}, like 25s, not `{}`", request::shown(text));
             Problem::bad("parameter_invalid", "Bad parameter", detail)
         })?,
     };

@@ -58,9 +58,9 @@ impl Query {
 /// The stream named by the path, percent-decoded.
 pub(super) fn stream_name(uri: &Uri) -> Result<StreamName, Problem> {
     let raw = uri.path().strip_prefix("/streams/").unwrap_or_default();
-    let name = percent_decode_str(raw).decode_utf8().map_err(|_| {
-        Problem::bad("name_invalid", "Bad stream name", "the stream name is not UTF-8")
-    })?;
+    let name = percent_decode_str(raw)
+        .decode_utf8()
+        .map_err(|_| Problem::bad("name_invalid", "Bad stream name", "the stream name is not UTF-8"))?;
     parse_name(&name)
 }
 
@@ -75,7 +75,8 @@ pub(super) fn selection(query: &Query, max: usize) -> Result<Option<Selection>, 
     let mut selectors = Vec::new();
     for text in query.all("stream") {
         if selectors.len() == max {
-            let detail = format!("a subscription has at most {max} `stream=` (limit streams_per_subscription_max)");
+            let detail =
+                format!("a subscription has at most {max} `stream=` (limit streams_per_subscription_max)");
             return Err(Problem::bad("streams_per_subscription_max", "Too many streams", detail));
         }
         let selector = Selector::parse(text).map_err(|err| {
@@ -115,7 +116,9 @@ pub(super) enum Media {
 pub(super) fn media(headers: &HeaderMap, default: Media) -> Result<Media, Problem> {
     let mut best: Option<(u16, Media)> = None;
     let mut any = false;
-    for range in headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')) {
+    for range in
+        headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','))
+    {
         any = true;
         let mut parts = range.split(';').map(str::trim);
         let media = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
@@ -157,7 +160,7 @@ fn quality(text: &str) -> Option<u16> {
 fn decode_form(text: &str) -> Result<String, Problem> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
-    decoded.map(std::borrow::Cow::into_owned).map_err(|_| {
-        Problem::bad("parameter_invalid", "Bad parameter", "a query parameter is not UTF-8")
-    })
+    decoded
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| Problem::bad("parameter_invalid", "Bad parameter", "a query parameter is not UTF-8"))
 }

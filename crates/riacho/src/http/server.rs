@@ -1,9 +1,6 @@
 //! Which connections are accepted, and how all of them end.
 
-use super::{
-    App, connection,
-    connection::serve,
-};
+use super::{App, connection, connection::serve};
 use crate::{
     error::{Error, ErrorKind},
     feed::Feeder,
@@ -14,12 +11,7 @@ use crate::{
 };
 use axum::Router;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{oneshot, watch},
@@ -68,9 +60,9 @@ impl Server {
     /// Where the log cannot be opened, the address not be listened on, or a thread not be started.
     pub async fn start(settings: Settings, extra: impl FnOnce(&Log) -> Router) -> Result<Self, Error> {
         let listener = listen(&settings.listen)?;
-        let address = listener
-            .local_addr()
-            .map_err(|err| Error::new(ErrorKind::Unavailable, "learn the listening address").caused_by(err))?;
+        let address = listener.local_addr().map_err(|err| {
+            Error::new(ErrorKind::Unavailable, "learn the listening address").caused_by(err)
+        })?;
         let (data, log_settings) = (settings.data.clone(), settings.log.clone());
         let runtime = tokio::runtime::Handle::current();
         let opened = tokio::task::spawn_blocking(move || {

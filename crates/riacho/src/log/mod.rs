@@ -424,8 +424,7 @@ impl Log {
             let order = self.lock();
             let published = self.published();
             if place.after >= order.streams.tail_base() {
-                let (events, upto) =
-                    order.streams.read(selection, place.after, published, bytes_max, false);
+                let (events, upto) = order.streams.read(selection, place.after, published, bytes_max, false);
                 let lost = order.lost(selection, *place);
                 *place = Place { after: upto.max(place.after), trims: order.streams.trims };
                 return Ok(Page { events, upto: place.after, lost });
@@ -591,12 +590,18 @@ impl Display for AppendError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("the disk is full; the log takes events again once there is room"),
-            Self::Failed => f.write_str("the disk failed; the log takes no events until the server is restarted"),
+            Self::Failed => {
+                f.write_str("the disk failed; the log takes no events until the server is restarted")
+            }
             Self::Closing => f.write_str("the server is shutting down"),
-            Self::UnknownStream(name) => write!(f, "there is no stream `{name}`, and it is not created by use"),
+            Self::UnknownStream(name) => {
+                write!(f, "there is no stream `{name}`, and it is not created by use")
+            }
             Self::ClosedStream(name) => write!(f, "the stream `{name}` is closed"),
             Self::TooManyStreams => f.write_str("there are as many streams as `streams_max` allows"),
-            Self::TooManyKeys => f.write_str("there are as many idempotency keys as `idempotency_keys_max` allows"),
+            Self::TooManyKeys => {
+                f.write_str("there are as many idempotency keys as `idempotency_keys_max` allows")
+            }
             Self::KeyReused => f.write_str("the idempotency key was used for another request"),
             Self::TooLarge => f.write_str("the batch does not fit into one commit"),
         }

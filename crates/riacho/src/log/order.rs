@@ -77,7 +77,14 @@ impl Order {
         }
         let mut keys = Keys::default();
         for key in recovered.keys {
-            keys.insert(key.key, Answer { body: key.body, appended: Appended { first: key.first, count: key.count }, time: key.time });
+            keys.insert(
+                key.key,
+                Answer {
+                    body: key.body,
+                    appended: Appended { first: key.first, count: key.count },
+                    time: key.time,
+                },
+            );
         }
         Self {
             state: State::Open,
@@ -108,7 +115,11 @@ impl Order {
     }
 
     /// The place of the stream `name`, which is created if it may be.
-    pub(super) fn place(&mut self, name: &StreamName, settings: &Settings) -> Result<StreamIndex, AppendError> {
+    pub(super) fn place(
+        &mut self,
+        name: &StreamName,
+        settings: &Settings,
+    ) -> Result<StreamIndex, AppendError> {
         let index = match self.streams.find(name.as_str()) {
             Some(index) => index,
             None => {
@@ -226,7 +237,8 @@ impl Order {
 
     /// From where a reader of the selection gets all that is kept.
     pub(super) fn earliest(&self, selection: &Selection, published: Offset) -> Offset {
-        let kept = self.streams.selected(selection).map(|(_, stream)| stream).filter(|stream| stream.count > 0);
+        let kept =
+            self.streams.selected(selection).map(|(_, stream)| stream).filter(|stream| stream.count > 0);
         kept.map(|stream| stream.oldest.max(stream.trimmed + 1) - 1).min().unwrap_or(published).min(published)
     }
 
@@ -317,7 +329,8 @@ impl Order {
         if !self.views.remove_unused(view) {
             return;
         }
-        let places: Vec<StreamIndex> = self.streams.selected(view.selection()).map(|(index, _)| index).collect();
+        let places: Vec<StreamIndex> =
+            self.streams.selected(view.selection()).map(|(index, _)| index).collect();
         for index in places {
             let Some(stream) = self.streams.get_mut(index) else { continue };
             stream.views.retain(|other| !Arc::ptr_eq(other, view));

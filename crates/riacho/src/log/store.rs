@@ -19,10 +19,10 @@ mod read;
 /// Retention: trimming streams, removing and rewriting segments.
 mod retain;
 
+pub use crate::config::Keep;
 pub use read::{Page, Reader};
 pub use recover::{Recovered, RecoveredStream};
 pub use retain::Maintained;
-pub use crate::config::Keep;
 use segment::{HEADER_END, IndexHead, Step, Window, index_name, segment_base, segment_name};
 
 use crate::error::{Error, ErrorKind};

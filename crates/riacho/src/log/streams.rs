@@ -77,7 +77,12 @@ impl Stream {
 }
 
 impl Streams {
-    pub(super) fn new(tail_bytes_max: usize, memory_bytes_max: usize, base: Offset, forgotten: Offset) -> Self {
+    pub(super) fn new(
+        tail_bytes_max: usize,
+        memory_bytes_max: usize,
+        base: Offset,
+        forgotten: Offset,
+    ) -> Self {
         let ring = |bytes_max| Ring { order: VecDeque::new(), events: 0, bytes: 0, bytes_max, base };
         Self {
             by_name: BTreeMap::new(),
@@ -242,10 +247,12 @@ impl Streams {
     pub(super) fn enforce(&mut self, index: StreamIndex, now: u64) {
         let Some(stream) = self.get(index).filter(|stream| stream.memory()) else { return };
         let keep = &stream.rule.keep;
-        let oldest = keep.age.map_or(0, |age| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
+        let oldest =
+            keep.age.map_or(0, |age| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
         let (mut count, mut bytes, mut floor) = (stream.count, stream.bytes, 0);
         for event in &stream.recent {
-            let over = keep.events.is_some_and(|max| count > max) || keep.bytes.is_some_and(|max| bytes > max);
+            let over =
+                keep.events.is_some_and(|max| count > max) || keep.bytes.is_some_and(|max| bytes > max);
             if !over && event.time >= oldest {
                 break;
             }
@@ -342,7 +349,9 @@ impl Streams {
             if bytes > bytes_max || looked_at > RING_SCAN_MAX {
                 return (events, offset - 1);
             }
-            let Some(stream) = self.get(index).filter(|s| selection.matches(s.name.as_str())) else { continue };
+            let Some(stream) = self.get(index).filter(|s| selection.matches(s.name.as_str())) else {
+                continue;
+            };
             let place = stream.recent.partition_point(|event| event.offset < offset);
             if let Some(event) = stream.recent.get(place).filter(|event| event.offset == offset) {
                 bytes += event_bytes(event);

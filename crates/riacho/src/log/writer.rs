@@ -153,7 +153,10 @@ enum Judged {
     Append(Appended, Assigned),
     Empty(StreamIndex, Offset),
     /// Asked before, under the same key; `visible` unless that is of this very commit.
-    Answered { appended: Appended, visible: bool },
+    Answered {
+        appended: Appended,
+        visible: bool,
+    },
     Refused(AppendError),
 }
 
@@ -272,12 +275,18 @@ impl Writer {
     fn note(&self, order: &mut Order, err: &Error) {
         match err.kind() {
             ErrorKind::Full if order.state == State::Open => {
-                tracing::error!(error = err.chain(), "disk full: durable streams are read-only until there is room");
+                tracing::error!(
+                    error = err.chain(),
+                    "disk full: durable streams are read-only until there is room"
+                );
                 order.state = State::Full;
             }
             ErrorKind::Full | ErrorKind::BadRequest => {}
             _ => {
-                tracing::error!(error = err.chain(), "log failed: no events are taken until the server is restarted");
+                tracing::error!(
+                    error = err.chain(),
+                    "log failed: no events are taken until the server is restarted"
+                );
                 order.state = State::Failed;
             }
         }
@@ -305,7 +314,11 @@ impl Writer {
                 return;
             }
         };
-        self.log.shared.stats.segments_removed.fetch_add(maintained.segments_removed as u64, Ordering::Relaxed);
+        self.log
+            .shared
+            .stats
+            .segments_removed
+            .fetch_add(maintained.segments_removed as u64, Ordering::Relaxed);
         let keys_age = u64::try_from(self.log.shared.settings.store.keys_age.as_millis()).unwrap_or(u64::MAX);
         let mut order = self.log.lock();
         order.keys.expire(now.saturating_sub(keys_age));

@@ -162,7 +162,8 @@ impl Reactors {
 
     /// Hands a socket to the reactor that has the fewest.
     pub fn serve(&self, ticket: Ticket) {
-        let fewest = self.handles.iter().min_by_key(|handle| handle.stats.subscribers.load(Ordering::Relaxed));
+        let fewest =
+            self.handles.iter().min_by_key(|handle| handle.stats.subscribers.load(Ordering::Relaxed));
         if let Some(handle) = fewest {
             // Counted here and not when the reactor takes it: a burst of tickets must spread as well.
             handle.stats.subscribers.fetch_add(1, Ordering::Relaxed);

@@ -169,7 +169,8 @@ impl Reactor {
         self.handle.awake.store(false, Ordering::SeqCst);
         // Whoever put something in before the line above saw `awake` and did not ring.
         let inbox = self.handle.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = !inbox.tickets.is_empty() || !inbox.dirty.is_empty() || !inbox.fed.is_empty() || inbox.drain;
+        let waiting =
+            !inbox.tickets.is_empty() || !inbox.dirty.is_empty() || !inbox.fed.is_empty() || inbox.drain;
         drop(inbox);
         if waiting {
             return Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -183,7 +184,12 @@ impl Reactor {
     fn take_inbox(&mut self) -> bool {
         let (tickets, dirty, fed, drain) = {
             let mut inbox = self.handle.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-            (mem::take(&mut inbox.tickets), mem::take(&mut inbox.dirty), mem::take(&mut inbox.fed), inbox.drain)
+            (
+                mem::take(&mut inbox.tickets),
+                mem::take(&mut inbox.dirty),
+                mem::take(&mut inbox.fed),
+                inbox.drain,
+            )
         };
         for ticket in tickets {
             self.add(ticket);
@@ -289,7 +295,9 @@ impl Reactor {
             self.handle.stats.blocked.fetch_sub(1, Ordering::Relaxed);
         }
         subscriber.state = State::Live;
-        let Some(mut pending) = self.pending.remove(&number) else { return self.visit(number, &mut Memo::default()) };
+        let Some(mut pending) = self.pending.remove(&number) else {
+            return self.visit(number, &mut Memo::default());
+        };
         let rest = pending.bytes.get(pending.sent..).unwrap_or_default();
         if !rest.is_empty() {
             let sent = send(&subscriber.socket, rest, FLAGS);
@@ -381,7 +389,8 @@ impl Reactor {
     }
 
     fn send_memo(&mut self, number: u32, memo: &Memo) {
-        let Some(Known { position, read, bytes, .. }) = memo.known.filter(|known| known.read.slices > 0) else {
+        let Some(Known { position, read, bytes, .. }) = memo.known.filter(|known| known.read.slices > 0)
+        else {
             return;
         };
         let Some(subscriber) = self.subscribers.get_mut(number) else { return };

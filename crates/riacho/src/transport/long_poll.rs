@@ -89,7 +89,8 @@ async fn read(
         page.map(|page| (page, at))
     });
     let failed = |err| {
-        Error::new(crate::error::ErrorKind::Failed, "read the log").caused_by(std::io::Error::other::<tokio::task::JoinError>(err))
+        Error::new(crate::error::ErrorKind::Failed, "read the log")
+            .caused_by(std::io::Error::other::<tokio::task::JoinError>(err))
     };
     let (page, at) = read.await.map_err(failed)??;
     *place = at;

@@ -3,7 +3,6 @@
 //! Trimming is first logical: a stream's floor rises, and readers no longer see what is below. Files go when all in them
 //! is trimmed, or shrink when most is; what that would lose (the floors) is in `meta` before.
 
-use crate::config::Keep;
 use super::{
     Index, META_NAME, SegmentIndex, Slot, State, Step, Store, Window, add_record,
     disk::{TMP_SUFFIX, is_full, write_all},
@@ -11,6 +10,7 @@ use super::{
     segment::{HEADER_END, Segment, damaged, unreadable},
     segment_name,
 };
+use crate::config::Keep;
 use crate::error::{Error, ErrorKind};
 use riacho_core::{
     log::{
