@@ -79,7 +79,8 @@ async fn feed_demo(log: Log) {
         async move {
             let entry = Entry {
                 stream: StreamName::parse(stream).expect("the demo's streams have names"),
-                event_type: event_type.map(|text| EventType::parse(text).expect("the demo's types are types")),
+                event_type: event_type
+                    .map(|text| EventType::parse(text).expect("the demo's types are types")),
                 data: Data::json(data.to_string()).expect("a JSON value is JSON"),
             };
             if let Err(err) = log.append(Batch { entries: vec![entry], key: None }).await {
