@@ -25,6 +25,8 @@ pub mod metrics;
 pub mod clock;
 /// What went wrong, for callers.
 pub mod error;
+/// The demo: pages, and the streams the server feeds itself.
+pub mod demo;
 /// A configuration becomes a running server.
 pub mod serve;
 /// The commands of the `riacho` binary.
