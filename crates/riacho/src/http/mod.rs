@@ -157,7 +157,9 @@ async fn same_site(State(app): State<App>, request: Request, next: Next) -> Resp
     if reads || app.settings().origins == Origins::Any {
         return next.run(request).await;
     }
-    if let Some(origin) = request.headers().get(header::ORIGIN) {
+    // Browsers say so themselves, and no page can: behind a proxy the host is another one than the page's.
+    let same_origin = request.headers().get("sec-fetch-site").is_some_and(|site| site == "same-origin");
+    if let Some(origin) = request.headers().get(header::ORIGIN).filter(|_| !same_origin) {
         let origin = origin.to_str().unwrap_or_default();
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));

@@ -16,6 +16,7 @@ pub(super) struct Subscriber {
     pub state: State,
     /// The last event it has whole.
     pub after: Offset,
+    #[expect(dead_code, reason = "held to be given back when the subscriber is dropped")]
     pub permit: Permit,
 }
 
