@@ -2,6 +2,8 @@
 
 /// Files in one directory, written by one thread: segments, indexes, recovery, retention.
 pub mod store;
+/// A log that nobody has open: what it holds, whether it is whole, and repair.
+pub mod offline;
 
 use riacho_core::{
     event::{Data, EventType},

@@ -132,10 +132,13 @@ impl Store {
     /// Trims all events of `stream` up to and with `upto`, because the log says so.
     pub(super) fn emptied(&mut self, stream: &StreamName, upto: Offset) {
         let want = Want { aged: upto, events: 0, bytes: 0, hold: upto };
+        let told = self.maintained.floors.len();
         if let Err(err) = self.trim(stream, want) {
             // The record is durable, so what is left to do is done at the next start.
             tracing::warn!(error = %err.chain(), "an emptied stream could not be counted");
         }
+        // Who appended the record knows the floor.
+        self.maintained.floors.truncate(told);
         let state = self.stream(stream);
         state.trimmed = state.trimmed.max(upto);
         let trimmed = state.trimmed;

@@ -1,0 +1,4 @@
+//! The server's tests, in one binary.
+
+/// Files that make events durable.
+mod store;
