@@ -91,7 +91,12 @@ pub(super) fn open(
         Error::new(ErrorKind::Unavailable, op).caused_by(err)
     })?;
     let mut names = list(&*disk)?;
-    for name in names.iter().filter(|name| name.ends_with(TMP_SUFFIX)) {
+    // An index without its segment is left when the power goes during a removal.
+    let orphan = |name: &str| {
+        let segment = name.strip_suffix(".idx").map(|base| format!("{base}.seg"));
+        segment.is_some_and(|segment| segment_base(&segment).is_some() && !names.contains(&segment))
+    };
+    for name in names.iter().filter(|name| name.ends_with(TMP_SUFFIX) || orphan(name)) {
         disk.unlink(name).map_err(|err| failed(format!("remove {name}"), err))?;
     }
     names.retain(|name| !name.ends_with(TMP_SUFFIX));

@@ -240,5 +240,21 @@ fn a_full_disk_is_freed_by_retention() {
     append(&mut store, &[event(next, "busy", "x")]);
 }
 
+#[test]
+fn a_round_over_many_streams_ends() {
+    let disk = SimDisk::default();
+    let mut bounds = settings();
+    (bounds.segment_bytes_max, bounds.frame_bytes_max, bounds.streams_max) = (4 << 20, 2 << 20, 100_000);
+    let (mut store, _) = Store::open(Arc::new(disk), bounds, [1, 2], NOW).unwrap();
+    for round in 0..2u64 {
+        let record = |i| Record::Event(event(round * 25_000 + i, &format!("s/{i}"), "x"));
+        store.append(&(1..=12_500).map(record).collect::<Vec<_>>()).unwrap();
+        store.append(&(12_501..=25_000).map(record).collect::<Vec<_>>()).unwrap();
+    }
+    let done = maintain(&mut store, NOW, &|_| Keep { events: Some(1), ..Keep::default() }, Offset::MAX);
+    assert_eq!(done.floors.len(), 25_000);
+    assert_eq!(maintain(&mut store, NOW, &keep_all, Offset::MAX), Maintained::default());
+}
+
 /// The bytes of an event of stream `a` with 104 bytes of data.
 const EVENT_BYTES: u64 = 133;
