@@ -69,7 +69,9 @@ fn limit(address: &str, rate: u64) -> std::io::Result<()> {
             socket.set_nodelay(true)?;
             let mut head = [0; 1024];
             let _ = socket.read(&mut head)?;
-            socket.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n")?;
+            socket.write_all(
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n",
+            )?;
             socket.set_nonblocking(true)?;
             sockets.push(socket);
         }
@@ -130,7 +132,10 @@ fn drain(epoll: &rustix::fd::OwnedFd, sockets: &[TcpStream], time: Duration) -> 
         let wait = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         epoll::wait(epoll, spare_capacity(&mut ready), Some(&wait))?;
         for event in &ready {
-            let Some(mut socket) = sockets.get(usize::try_from(event.data.u64()).unwrap_or(usize::MAX)) else { continue };
+            let Some(mut socket) = sockets.get(usize::try_from(event.data.u64()).unwrap_or(usize::MAX))
+            else {
+                continue;
+            };
             loop {
                 match socket.read(&mut bytes) {
                     Ok(0) => return Err(std::io::Error::other("a subscription ended")),

@@ -2,6 +2,7 @@
 //!
 //! One file: magic 8, version u32, epoch u64, reserved u64, forgotten u64, forgotten at u64, streams u32 and for each
 //! name, trimmed u64, memory u8; sources u32 and for each name and position; crc32c u32 over all before it.
+//! Magic, version and checksum stay where they are in every version.
 
 use super::{
     fields::{Fields, put16, put32, text},
@@ -75,12 +76,12 @@ impl Meta {
         if fields.array()? != META_MAGIC {
             return Err(Damage::Magic);
         }
+        if crc32c::crc32c(bytes) != u32::from_le_bytes(*crc) {
+            return Err(Damage::Checksum);
+        }
         match fields.u32()? {
             VERSION => {}
             other => return Err(Damage::Version(other)),
-        }
-        if crc32c::crc32c(bytes) != u32::from_le_bytes(*crc) {
-            return Err(Damage::Checksum);
         }
         let epoch = Epoch(NonZeroU64::new(fields.u64()?).ok_or(Damage::Shape)?);
         let (reserved, forgotten, forgotten_at) = (fields.u64()?, fields.u64()?, fields.u64()?);

@@ -7,7 +7,7 @@
 //! [`Damage`]; they never allocate more than they were given.
 //!
 //! Header ([`HEADER_BYTES`]): magic 8, version u32, salt u32, epoch u64, base u64, reserved u64, created u64, zeros 12,
-//! crc32c u32. Frame ([`FRAME_BYTES`] and records): magic u32, length of the records u32, crc32c u32, first offset u64,
+//! crc32c u32; magic, version and checksum stay where they are in every version. Frame ([`FRAME_BYTES`] and records): magic u32, length of the records u32, crc32c u32, first offset u64,
 //! count of records u32. Record ([`RECORD_BYTES`] and body): length of the body u32, crc32c u32, kind u8, fields.
 
 use super::fields::{Fields, put16, put32, text};
@@ -488,6 +488,10 @@ impl SegmentHeader {
         if fields.array()? != SEGMENT_MAGIC {
             return Err(Damage::Magic);
         }
+        let crc = Fields(bytes.get(checked.len()..).unwrap_or_default()).u32()?;
+        if crc != crc32c::crc32c(checked) {
+            return Err(Damage::Checksum);
+        }
         match fields.u32()? {
             VERSION => {}
             other => return Err(Damage::Version(other)),
@@ -495,10 +499,6 @@ impl SegmentHeader {
         let salt = fields.u32()?;
         let epoch = fields.u64()?;
         let (base, reserved, created) = (fields.u64()?, fields.u64()?, fields.u64()?);
-        fields.take(12)?;
-        if fields.u32()? != crc32c::crc32c(checked) {
-            return Err(Damage::Checksum);
-        }
         let epoch = Epoch(NonZeroU64::new(epoch).ok_or(Damage::Shape)?);
         Ok(Self { epoch, base, salt, reserved, created })
     }

@@ -38,6 +38,8 @@ mod streams;
 mod order;
 /// The thread that commits durable events.
 mod writer;
+/// A log that nobody has open: what it holds, whether it is whole, and repair.
+pub mod offline;
 
 pub use order::State;
 
@@ -621,7 +623,8 @@ impl From<&Error> for AppendError {
     }
 }
 
-fn random() -> u64 {
+/// A number that nobody can guess.
+pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     // Without randomness from the system there is no safe epoch: that is worth a stop at start-up.
     #[expect(clippy::expect_used, reason = "see above")]

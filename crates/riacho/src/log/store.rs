@@ -77,6 +77,7 @@ pub struct Store {
     streams: HashMap<StreamName, StreamState>,
     /// The names of all streams, for retention to go round.
     order: Vec<StreamName>,
+    /// The next of them in this round.
     turn: usize,
     epoch: Epoch,
     forgotten: Offset,
@@ -531,10 +532,6 @@ impl Store {
         *self.shared.list.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "a store has an active segment from opening on, and it is never removed"
-    )]
     fn active(&self) -> &Slot {
         self.slots.last().expect("a store has an active segment")
     }

@@ -45,11 +45,11 @@ struct Slot {
 
 impl Slab {
     pub(super) fn insert(&mut self, subscriber: Subscriber) -> (u32, u32) {
-        if let Some(number) = self.free.pop() {
-            if let Some(slot) = self.slots.get_mut(number as usize) {
-                slot.subscriber = Some(subscriber);
-                return (number, slot.generation);
-            }
+        if let Some(number) = self.free.pop()
+            && let Some(slot) = self.slots.get_mut(number as usize)
+        {
+            slot.subscriber = Some(subscriber);
+            return (number, slot.generation);
         }
         self.slots.push(Slot { generation: 0, subscriber: Some(subscriber) });
         (u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX), 0)

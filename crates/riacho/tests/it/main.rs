@@ -1,6 +1,9 @@
-//! Tests of the whole: settings, commands, real sockets.
+//! Tests of the whole: files, settings, commands, real sockets.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests")]
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics where it is wrong")]
 
+/// Files that make events durable.
+mod store;
 mod config;
 mod cli;

@@ -91,7 +91,12 @@ pub(super) fn open(
         Error::new(ErrorKind::Unavailable, op).caused_by(err)
     })?;
     let mut names = list(&*disk)?;
-    for name in names.iter().filter(|name| name.ends_with(TMP_SUFFIX)) {
+    // An index without its segment is left when the power goes during a removal.
+    let orphan = |name: &str| {
+        let segment = name.strip_suffix(".idx").map(|base| format!("{base}.seg"));
+        segment.is_some_and(|segment| segment_base(&segment).is_some() && !names.contains(&segment))
+    };
+    for name in names.iter().filter(|name| name.ends_with(TMP_SUFFIX) || orphan(name)) {
         disk.unlink(name).map_err(|err| failed(format!("remove {name}"), err))?;
     }
     names.retain(|name| !name.ends_with(TMP_SUFFIX));
@@ -336,11 +341,11 @@ impl Store {
             Err(err) if is_full(&err) => self.state = State::Cut,
             Err(err) => return Err(failed(format!("make room in {name}"), err)),
         }
+        // It would be taken for the index of what the segment will be when it is sealed again.
         match disk.unlink(&idx) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => {
-                return Err(failed(format!("remove {idx}"), err));
-            }
-            _ => {}
+            Ok(()) => disk.sync_dir().map_err(|err| failed(format!("remove {idx}"), err))?,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(failed(format!("remove {idx}"), err)),
         }
         Ok((slot_in_memory(header, scan), torn))
     }
@@ -349,7 +354,9 @@ impl Store {
     fn settle(&mut self, meta: &Meta, fold: &Fold) -> Result<(), Error> {
         self.reserved = fold.reserved;
         self.sources.extend(fold.sources.clone());
-        self.last = self.slots.iter().map(|slot| slot.segment.last()).max().unwrap_or(0);
+        let lasts = self.slots.iter().map(|slot| slot.segment.last());
+        // The segments that held the newest events may be gone; the active one begins after them all.
+        self.last = lasts.max().unwrap_or(0).max(self.active().segment.base() - 1);
         let times = self.slots.iter().filter_map(|slot| slot.segment.times());
         self.time = times.map(|(_, newest)| newest).max().unwrap_or(0);
         for stream in &meta.streams {
