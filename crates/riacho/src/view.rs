@@ -302,9 +302,12 @@ impl Views {
 
     /// Drops `view` if nobody reads it; whether it did.
     pub fn remove_unused(&mut self, view: &Arc<SharedView>) -> bool {
-        let unused = view.subscribers() == 0;
+        let key = (view.selection.clone(), view.form);
+        // Two who each were the last may both come here, and a new view have taken the place meanwhile.
+        let listed = self.by_selection.get(&key).is_some_and(|listed| Arc::ptr_eq(listed, view));
+        let unused = listed && view.subscribers() == 0;
         if unused {
-            self.by_selection.remove(&(view.selection.clone(), view.form));
+            self.by_selection.remove(&key);
         }
         unused
     }

@@ -114,7 +114,8 @@ impl Order {
         entries.iter().map(place).collect()
     }
 
-    /// The place of the stream `name`, which is created if it may be.
+    /// The place of the stream `name`, which is created if it may be, claimed until [`Order::release`]: the stream
+    /// stays while its first event is being committed, whoever stops reading it meanwhile.
     pub(super) fn place(
         &mut self,
         name: &StreamName,
@@ -132,9 +133,31 @@ impl Order {
                 self.add_stream(name, settings)
             }
         };
-        match self.streams.get(index) {
+        match self.streams.get_mut(index) {
             Some(stream) if stream.rule.closed => Err(AppendError::ClosedStream(name.clone())),
-            _ => Ok(index),
+            Some(stream) => {
+                stream.claims += 1;
+                Ok(index)
+            }
+            None => Err(AppendError::Failed),
+        }
+    }
+
+    /// Gives back one claim on each of the streams, which [`Order::place`] took, and drops those that came into being
+    /// for nothing.
+    pub(super) fn release(&mut self, places: impl IntoIterator<Item = StreamIndex>) {
+        for index in places {
+            let Some(stream) = self.streams.get_mut(index) else { continue };
+            stream.claims = stream.claims.saturating_sub(1);
+            self.remove_unneeded(index);
+        }
+    }
+
+    // Drops a stream without events that nobody reads or is about to append to.
+    fn remove_unneeded(&mut self, index: StreamIndex) {
+        let Some(stream) = self.streams.get(index) else { return };
+        if stream.newest == 0 && stream.claims == 0 && stream.views.is_empty() {
+            self.streams.remove(index);
         }
     }
 
@@ -308,16 +331,17 @@ impl Order {
             let encode = |form: Form, out: &mut Vec<u8>| form.event(out, self.epoch, &event);
             self.views.append(std::slice::from_ref(&view), event.offset, event.time, &mut wakes, encode);
         }
-        for name in selection.names() {
-            // Under a name that has no stream yet, so that the view is found when it comes into being.
-            if self.streams.find(name.as_str()).is_none() {
-                self.streams.add(name, settings.rules.of(name.as_str()));
-            }
-        }
         let places: Vec<StreamIndex> = self.streams.selected(selection).map(|(index, _)| index).collect();
         for index in places {
             if let Some(stream) = self.streams.get_mut(index) {
                 stream.views.push(Arc::clone(&view));
+            }
+        }
+        for name in selection.names() {
+            // Under a name that has no stream yet, so that the view is found when it comes into being; and with it the
+            // views of patterns, which would not be looked for again.
+            if self.streams.find(name.as_str()).is_none() {
+                self.add_stream(name, settings);
             }
         }
         Views::enter(&view);
@@ -335,9 +359,7 @@ impl Order {
             let Some(stream) = self.streams.get_mut(index) else { continue };
             stream.views.retain(|other| !Arc::ptr_eq(other, view));
             stream.views.shrink_to_fit();
-            if stream.newest == 0 && stream.views.is_empty() {
-                self.streams.remove(index);
-            }
+            self.remove_unneeded(index);
         }
     }
 

@@ -26,7 +26,7 @@ pub use retain::Maintained;
 use segment::{HEADER_END, IndexHead, Step, Window, index_name, segment_base, segment_name};
 
 use crate::error::{Error, ErrorKind};
-pub use disk::{Disk, StdDisk};
+pub use disk::{Disk, DiskFile, StdDisk};
 use disk::{is_full, replace, write_all};
 use riacho_core::{
     event::Event,

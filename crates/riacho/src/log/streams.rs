@@ -42,6 +42,8 @@ pub(super) struct Stream {
     pub bytes: u64,
     recent: VecDeque<Arc<Event>>,
     pub views: Vec<Arc<SharedView>>,
+    /// Events of the commit in flight that go to it.
+    pub claims: u32,
 }
 
 /// All streams of one log.
@@ -122,12 +124,14 @@ impl Streams {
             rule: Arc::clone(rule),
             registered: false,
             newest: 0,
-            trimmed: 0,
+            // It may be one of the forgotten that comes back.
+            trimmed: self.forgotten,
             oldest: 0,
             count: 0,
             bytes: 0,
             recent: VecDeque::new(),
             views: Vec::new(),
+            claims: 0,
         };
         let index = if let Some(index) = self.free.pop() {
             if let Some(slot) = self.slots.get_mut(index as usize) {

@@ -228,6 +228,10 @@ impl Writer {
         }
         let mut answers = Vec::with_capacity(ops.len());
         for (judged, reply) in ops {
+            let claimed: Vec<StreamIndex> = match &judged {
+                Judged::Append(_, events) => events.iter().map(|(index, _)| *index).collect(),
+                _ => Vec::new(),
+            };
             let answer = match (judged, &written) {
                 (Judged::Refused(refused), _) => Err(refused),
                 (Judged::Answered { appended, visible: true }, _) => Ok(appended),
@@ -242,6 +246,7 @@ impl Writer {
                     Ok(Appended { first: offset, count: 1 })
                 }
             };
+            order.release(claimed);
             answers.push((reply, answer));
         }
         let held = std::mem::take(&mut order.held);
@@ -415,12 +420,16 @@ fn judge_append(
     effects: &mut Effects,
 ) -> Judged {
     let settings = &log.shared.settings;
-    let places: Result<Vec<StreamIndex>, AppendError> =
-        batch.entries.iter().map(|entry| order.place(&entry.stream, settings)).collect();
-    let places = match places {
-        Ok(places) => places,
-        Err(refused) => return Judged::Refused(refused),
-    };
+    let mut places = Vec::with_capacity(batch.entries.len());
+    for entry in &batch.entries {
+        match order.place(&entry.stream, settings) {
+            Ok(place) => places.push(place),
+            Err(refused) => {
+                order.release(places);
+                return Judged::Refused(refused);
+            }
+        }
+    }
     let (appended, events) = order.assign(&batch.entries, &places, now);
     let mut memory = false;
     for (index, event) in &events {

@@ -98,6 +98,7 @@ struct Memo {
 #[derive(Clone, Copy)]
 struct Known {
     after: Offset,
+    into_next: usize,
     position: u64,
     read: Read,
     bytes: usize,
@@ -320,7 +321,7 @@ impl Reactor {
                 let place = Place { after: subscriber.after, trims: 0 };
                 self.serve_from(number, place);
             }
-            Then::Live { into_next } => self.finish_event(number, into_next),
+            Then::Live { into_next } => self.deliver(number, into_next, &mut Memo::default()),
             Then::Feed(feed) => self.ask(number, feed),
         }
     }
@@ -330,22 +331,6 @@ impl Reactor {
             subscriber.state = State::Blocked;
             self.handle.stats.blocked.fetch_add(1, Ordering::Relaxed);
             self.pending.insert(number, pending);
-        }
-    }
-
-    // Goes on in the middle of an event: from the view, or from the log where the view has dropped it.
-    fn finish_event(&mut self, number: u32, into_next: usize) {
-        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
-        let after = subscriber.after;
-        let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
-        let joined = viewed.view.lock().join(after);
-        match joined {
-            Some(start) => self.deliver(number, start + into_next as u64, &mut Memo::default()),
-            None => {
-                let place = Place { after, trims: 0 };
-                let feed = Feed { view: Arc::clone(&viewed.view), place, into_next };
-                self.ask(number, feed);
-            }
         }
     }
 
@@ -359,37 +344,36 @@ impl Reactor {
         if memo.known.is_some_and(|known| known.after == after) {
             return self.send_memo(number, memo);
         }
-        let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
-        let joined = viewed.view.lock().join(after);
-        match joined {
-            Some(position) => self.deliver(number, position, memo),
-            None => {
-                let place = Place { after, trims: 0 };
-                let feed = Feed { view: Arc::clone(&viewed.view), place, into_next: 0 };
-                self.ask(number, feed);
-            }
-        }
+        self.deliver(number, 0, memo);
     }
 
-    // Reads the view at `position` and sends what is there.
-    fn deliver(&mut self, number: u32, position: u64, memo: &mut Memo) {
+    // Reads the view from `into_next` bytes into the event after the subscriber's last one, and sends what is there; asks
+    // the log where the view has dropped it.
+    fn deliver(&mut self, number: u32, into_next: usize, memo: &mut Memo) {
         let Some(subscriber) = self.subscribers.get_mut(number) else { return };
         let after = subscriber.after;
         let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
         memo.known = None;
         memo.slices.fill(None);
-        let read = viewed.view.lock().read(position, &mut memo.slices);
-        let Some(read) = read else {
-            // Dropped since it was joined: `join` decides anew.
-            return self.serve_from(number, Place { after, trims: 0 });
+        let read = {
+            // Joined and read under one lock: dropped in between, the rest of the event would be lost.
+            let view = viewed.view.lock();
+            let position = view.join(after).map(|start| start + into_next as u64);
+            position.and_then(|position| Some((position, view.read(position, &mut memo.slices)?)))
+        };
+        let Some((position, read)) = read else {
+            let place = Place { after, trims: 0 };
+            let feed = Feed { view: Arc::clone(&viewed.view), place, into_next };
+            return self.ask(number, feed);
         };
         let bytes = memo.slices.iter().flatten().map(|slice| slice.as_ref().len()).sum();
-        memo.known = Some(Known { after, position, read, bytes });
+        memo.known = Some(Known { after, into_next, position, read, bytes });
         self.send_memo(number, memo);
     }
 
     fn send_memo(&mut self, number: u32, memo: &Memo) {
-        let Some(Known { position, read, bytes, .. }) = memo.known.filter(|known| known.read.slices > 0)
+        let Some(Known { into_next, position, read, bytes, .. }) =
+            memo.known.filter(|known| known.read.slices > 0)
         else {
             return;
         };
@@ -424,6 +408,10 @@ impl Reactor {
                 self.enqueue(view);
             }
             return;
+        }
+        if sent == 0 {
+            return self
+                .block(number, Pending { bytes: Vec::new(), sent: 0, then: Then::Live { into_next } });
         }
         let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
         let place = viewed.view.lock().place(position + sent as u64);

@@ -1,0 +1,20 @@
+//! Faults on purpose: readers and publishers behind a proxy that cuts, delays and stalls them, a server that is killed
+//! and restarted, readers that stop reading, and orders of steps that are rare.
+//!
+//! All that is random comes from one seed, which every failure prints; `SEED=… cargo test --test chaos` replays it as
+//! far as the system's own timing allows. `CHAOS_EVENTS` scales the number of events.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests and their helpers may"
+)]
+
+/// Orders of steps in the log that are rare.
+mod races;
+
+use std::time::Duration;
+
+/// Only a broken server makes a test wait this long.
+const PATIENCE: Duration = Duration::from_secs(60);
