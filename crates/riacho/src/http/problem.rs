@@ -109,7 +109,7 @@ impl From<AppendError> for Problem {
                 Self::new(status, "log_failed", "The server's log is read-only", detail)
             }
             AppendError::Closing => Self::overloaded("shutting_down", detail),
-            AppendError::UnknownStream(_) => {
+            AppendError::UnknownStream(_) | AppendError::NotConfigured(_) => {
                 Self::new(StatusCode::NOT_FOUND, "stream_unknown", "No such stream", detail)
             }
             AppendError::ClosedStream(_) => {

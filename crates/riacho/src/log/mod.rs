@@ -158,8 +158,10 @@ pub enum AppendError {
     Failed,
     /// The log is being closed.
     Closing,
-    /// The stream does not exist and may not be created by use.
+    /// The stream has never had an event.
     UnknownStream(StreamName),
+    /// The stream does not exist, and only configured streams come into being.
+    NotConfigured(StreamName),
     /// The stream is configured closed.
     ClosedStream(StreamName),
     /// There are as many streams as there may be.

@@ -125,7 +125,7 @@ impl Order {
             Some(index) => index,
             None => {
                 if !settings.creates(name) {
-                    return Err(AppendError::UnknownStream(name.clone()));
+                    return Err(AppendError::NotConfigured(name.clone()));
                 }
                 if self.streams.len() >= settings.streams_max {
                     return Err(AppendError::TooManyStreams);

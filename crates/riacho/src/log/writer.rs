@@ -135,7 +135,7 @@ impl Op {
 
 /// Starts the writer thread.
 pub(super) fn spawn(log: Log, store: Store) -> Result<JoinHandle<()>, Error> {
-    let run = move || Writer { log, store, maintained: clock::now() }.run();
+    let run = move || Writer { log, store, maintained: clock::now(), trims_on: false }.run();
     thread::Builder::new()
         .name("log-writer".into())
         .spawn(run)
@@ -146,6 +146,8 @@ struct Writer {
     log: Log,
     store: Store,
     maintained: Millis,
+    /// Whether retention has more to do: one round of it does a bounded amount.
+    trims_on: bool,
 }
 
 /// One op, judged.
@@ -185,6 +187,9 @@ impl Writer {
 
     fn patience(&self) -> Duration {
         let interval = self.log.shared.settings.trim_interval;
+        if self.trims_on {
+            return TRIM_PAUSE;
+        }
         if self.log.lock().state == State::Full { interval.min(PROBE_INTERVAL) } else { interval }
     }
 
@@ -306,7 +311,8 @@ impl Writer {
             self.log.lock().state = State::Open;
         }
         let interval = u64::try_from(self.log.shared.settings.trim_interval.as_millis()).unwrap_or(u64::MAX);
-        if now.saturating_sub(self.maintained) < interval || state == State::Failed {
+        let due = self.trims_on || now.saturating_sub(self.maintained) >= interval;
+        if !due || state == State::Failed {
             return;
         }
         self.maintained = now;
@@ -315,6 +321,7 @@ impl Writer {
         let maintained = match self.store.maintain(now, &keep, Offset::MAX) {
             Ok(maintained) => maintained,
             Err(err) => {
+                self.trims_on = false;
                 tracing::warn!(error = err.chain(), "retention did not run");
                 return;
             }
@@ -324,6 +331,7 @@ impl Writer {
             .stats
             .segments_removed
             .fetch_add(maintained.segments_removed as u64, Ordering::Relaxed);
+        self.trims_on = maintained.more;
         let keys_age = u64::try_from(self.log.shared.settings.store.keys_age.as_millis()).unwrap_or(u64::MAX);
         let mut order = self.log.lock();
         order.keys.expire(now.saturating_sub(keys_age));
@@ -460,5 +468,7 @@ fn judge_append(
 // Offsets that `memory` streams may use up before the disk is asked again.
 const RESERVE: Offset = 1 << 20;
 const RECORD_OVERHEAD: usize = 64;
+// Between two rounds of retention while there is more to do, so that commits are not held up.
+const TRIM_PAUSE: Duration = Duration::from_millis(20);
 // How often a log on a full disk looks whether there is room.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
