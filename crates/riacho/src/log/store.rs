@@ -498,7 +498,7 @@ impl Store {
             self.order.push(name.clone());
             self.streams.insert(name.clone(), state);
         }
-        self.streams.entry(name.clone()).or_default()
+        self.streams.get_mut(name).expect("it was put there if it was missing")
     }
 
     fn write_meta(&mut self) -> Result<(), Error> {

@@ -390,7 +390,7 @@ impl Store {
         if !self.streams.contains_key(name) {
             self.streams.insert(name.clone(), StreamState { trimmed, ..StreamState::default() });
         }
-        self.streams.entry(name.clone()).or_default()
+        self.streams.get_mut(name).expect("it was put there if it was missing")
     }
 
     fn settle_segment(&mut self, number: usize, fold: &Fold) -> Result<(), Error> {
