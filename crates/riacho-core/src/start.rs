@@ -44,7 +44,13 @@ impl Start {
         if let Some(from) = from {
             return Self::parse_from(from);
         }
-        tail.map_or(Ok(Self::Now), |n| n.parse().map(Self::Tail).map_err(|_| StartError::Tail))
+        tail.map_or(Ok(Self::Now), Self::parse_tail)
+    }
+
+    // `u64::from_str` alone would also take `+1`.
+    fn parse_tail(text: &str) -> Result<Self, StartError> {
+        let digits = Some(text).filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+        digits.and_then(|t| t.parse().ok()).map(Self::Tail).ok_or(StartError::Tail)
     }
 
     fn parse_from(text: &str) -> Result<Self, StartError> {

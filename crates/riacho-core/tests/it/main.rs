@@ -1,6 +1,20 @@
-//! The core's tests, in one binary.
+//! Tests of riacho-core: the vectors in `spec/vectors`, shared with the other languages, and properties.
 
-#![expect(clippy::unwrap_used, reason = "a test panics where it is wrong")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "clippy knows test functions, not the helpers beside them"
+)]
+
+mod support;
 
 /// Records, frames, headers, indexes and meta: round trips, and clean errors for any other bytes.
 mod segment;
+mod cursor;
+mod names;
+mod start;
+mod time;
+mod sse;
+mod json;
+mod view;

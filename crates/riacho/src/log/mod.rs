@@ -598,8 +598,12 @@ impl Display for AppendError {
                 f.write_str("the disk failed; the log takes no events until the server is restarted")
             }
             Self::Closing => f.write_str("the server is shutting down"),
-            Self::UnknownStream(name) => {
-                write!(f, "there is no stream `{name}`, and it is not created by use")
+            Self::UnknownStream(name) => write!(f, "there is no stream `{name}`"),
+            Self::NotConfigured(name) => {
+                write!(
+                    f,
+                    "there is no stream `{name}`, and only configured streams come into being here (`create`)"
+                )
             }
             Self::ClosedStream(name) => write!(f, "the stream `{name}` is closed"),
             Self::TooManyStreams => f.write_str("there are as many streams as `streams_max` allows"),

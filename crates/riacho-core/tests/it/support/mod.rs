@@ -1,0 +1,10 @@
+//! What the tests share: the vectors' files, their way of writing events, and generators.
+
+/// A reader of `text/event-stream`.
+pub(crate) mod event_stream;
+/// Generators that aim at the edges.
+pub(crate) mod gen_text;
+/// `spec/vectors/*.json`.
+pub(crate) mod vectors;
+/// What is written to a wire, as vectors spell it.
+pub(crate) mod writing;
