@@ -5,6 +5,7 @@
 
 use crate::{
     limits::Permit,
+    metrics::Metrics,
     reactor::{Reactors, Ticket},
     transport::body::Handoff,
 };
@@ -57,16 +58,23 @@ pub async fn serve(
     permit: Permit,
     router: Router,
     reactors: Arc<Reactors>,
+    metrics: Arc<Metrics>,
     settings: Settings,
     drain: watch::Receiver<bool>,
 ) {
     let mut io = Io { stream, prefix: Bytes::new(), handoff: Arc::default() };
     let begun = tokio::time::timeout(settings.head_time_max, io.begin()).await;
     match begun {
-        Ok(Ok(Protocol::Http1)) => serve_http1(io, address, permit, router, reactors, settings, drain).await,
+        Ok(Ok(Protocol::Http1)) => {
+            serve_http1(io, address, permit, router, reactors, metrics, settings, drain).await
+        }
         Ok(Ok(Protocol::Http2)) => serve_http2(io, address, permit, router, settings, drain).await,
         // Nothing was asked, so there is nobody to answer.
-        Ok(Ok(Protocol::None) | Err(_)) | Err(_) => drop(permit),
+        Ok(Ok(Protocol::None) | Err(_)) => drop(permit),
+        Err(_) => {
+            metrics.limit("head_time_max");
+            drop(permit);
+        }
     }
 }
 
@@ -76,6 +84,7 @@ async fn serve_http1(
     permit: Permit,
     router: Router,
     reactors: Arc<Reactors>,
+    metrics: Arc<Metrics>,
     settings: Settings,
     drain: watch::Receiver<bool>,
 ) {
@@ -84,8 +93,8 @@ async fn serve_http1(
     let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.head_time_max)
-        // hyper's least; a larger head is answered 431 when the buffer is full.
-        .max_buf_size(settings.head_bytes_max.max(8192))
+        // A larger head is answered 431.
+        .max_header_size(settings.head_bytes_max)
         .serve_connection(TokioIo::new(io), service);
     let mut draining = pin!(drained(drain));
     let mut told = false;
@@ -114,6 +123,11 @@ async fn serve_http1(
         }
         Err(ended) => {
             if let Err(err) = ended {
+                if err.is_timeout() {
+                    metrics.limit("head_time_max");
+                } else if err.is_parse_too_large() {
+                    metrics.limit("head_bytes_max");
+                }
                 tracing::debug!(peer = %address, error = %err, "connection ended");
             }
             let mut stream = parts.io.into_inner().stream;

@@ -26,7 +26,7 @@ use axum::{
     routing::{any, get},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use problem::{ErrorCode, Problem};
+use problem::{Problem, Refused};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -176,8 +176,11 @@ async fn same_site(State(app): State<App>, request: Request, next: Next) -> Resp
 
 async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    let code = response.extensions().get::<ErrorCode>().map(|code| code.0);
-    app.shared.metrics.request(response.status(), code);
+    let refused = response.extensions().get::<Refused>();
+    app.shared.metrics.request(response.status(), refused.map(|refused| refused.code));
+    if let Some(limit) = refused.and_then(|refused| refused.limit) {
+        app.shared.metrics.limit(limit);
+    }
     response
 }
 

@@ -148,9 +148,9 @@ async fn receive<'a>(
     }
     let bytes = u32::try_from(announced.unwrap_or(bytes_max).max(1)).unwrap_or(u32::MAX);
     let permit = app.shared.publish_bytes.try_acquire_many(bytes).map_err(|_| {
-        app.shared.metrics.limit("publish_bytes_in_flight_max");
+        let limit = "publish_bytes_in_flight_max";
         let detail = "too much is being published at once (limit publish_bytes_in_flight_max)";
-        Problem::overloaded("publish_bytes_in_flight_max", detail)
+        Problem::overloaded(limit, detail).limited_by(limit)
     })?;
     let collected = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect()).await;
     let Ok(collected) = collected else {
@@ -189,7 +189,7 @@ fn too_large(bytes_max: usize, content: Content) -> Problem {
         Content::Text | Content::Json => ("event_too_large", "event_bytes_max"),
     };
     let detail = format!("the body is larger than {bytes_max} bytes (limit {limit})");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, code, "Too large", detail)
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, code, "Too large", detail).limited_by(limit)
 }
 
 /// One line of a batch; what else reading gives (`id`, `time`) is passed over.
@@ -228,13 +228,15 @@ fn lines(
         if entries.len() == events_max {
             let detail = format!("a batch has at most {events_max} events (limit batch_events_max)");
             let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Err(Problem::new(status, "batch_too_large", "Too large", detail).at_line(number));
+            let problem = Problem::new(status, "batch_too_large", "Too large", detail);
+            return Err(problem.limited_by("batch_events_max").at_line(number));
         }
         let entry = entry(&line, line.stream.as_deref()).map_err(|problem| problem.at_line(number))?;
         if entry.data.text.len() > bytes_max {
             let detail = format!("the data is larger than {bytes_max} bytes (limit event_bytes_max)");
             let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Err(Problem::new(status, "event_too_large", "Too large", detail).at_line(number));
+            let problem = Problem::new(status, "event_too_large", "Too large", detail);
+            return Err(problem.limited_by("event_bytes_max").at_line(number));
         }
         entries.push(entry);
     }

@@ -77,7 +77,8 @@ pub(super) fn selection(query: &Query, max: usize) -> Result<Option<Selection>, 
         if selectors.len() == max {
             let detail =
                 format!("a subscription has at most {max} `stream=` (limit streams_per_subscription_max)");
-            return Err(Problem::bad("streams_per_subscription_max", "Too many streams", detail));
+            let limit = "streams_per_subscription_max";
+            return Err(Problem::bad(limit, "Too many streams", detail).limited_by(limit));
         }
         let selector = Selector::parse(text).map_err(|err| {
             let detail = format!("the stream name or pattern `{}` {err}", shown(text));

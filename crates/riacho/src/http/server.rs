@@ -174,8 +174,10 @@ impl Accept {
             Err(Hit::Total) => return self.metrics.limit("connections_max"),
             Err(Hit::Address) => return self.metrics.limit("connections_per_address_max"),
         };
-        let (router, reactors, drain) = (self.router.clone(), Arc::clone(&self.reactors), self.drain.clone());
-        tasks.spawn(serve(stream, address, permit, router, reactors, self.settings, drain));
+        let (router, reactors, metrics) =
+            (self.router.clone(), Arc::clone(&self.reactors), Arc::clone(&self.metrics));
+        let drain = self.drain.clone();
+        tasks.spawn(serve(stream, address, permit, router, reactors, metrics, self.settings, drain));
     }
 }
 
