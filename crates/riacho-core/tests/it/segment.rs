@@ -149,6 +149,7 @@ proptest! {
     fn an_index_holds_every_event_in_its_blocks(
         events in prop::collection::vec((name(), 1..1000u32), 1..1200),
         salt: u32,
+        flip: prop::sample::Index,
     ) {
         let mut index = SegmentIndex::default();
         let mut at = 64;
@@ -164,6 +165,11 @@ proptest! {
         prop_assert_eq!(header.last, 99 + events.len() as u64);
         let areas = header.areas();
         prop_assert_eq!(areas[5] as usize * BLOCK_BYTES, file.len());
+        for (number, block) in file.chunks(BLOCK_BYTES).enumerate() {
+            let mut block = block.to_vec();
+            block[flip.index(BLOCK_BYTES)] ^= 1;
+            prop_assert_eq!(check_block(salt, number as u32, &block).err(), Some(Damage::Checksum));
+        }
         let block = |number: u32| {
             let from = number as usize * BLOCK_BYTES;
             check_block(salt, number, &file[from..from + BLOCK_BYTES]).unwrap()

@@ -80,6 +80,38 @@ fn offsets_go_on_after_the_newest_segment_was_removed() {
 }
 
 #[test]
+fn offsets_go_on_although_no_segment_has_an_event_left() {
+    let fill = |store: &mut Store, upto: u64| {
+        append(store, &(1..=upto).map(|i| event(i, "a", &"x".repeat(100))).collect::<Vec<_>>());
+    };
+    let first_of_second = (1..)
+        .find(|n| {
+            let (mut store, _) = opened(&SimDisk::default());
+            fill(&mut store, *n);
+            store.reader().segments() == 2
+        })
+        .unwrap();
+    for syncs in 0..8 {
+        let disk = SimDisk::default();
+        let (mut store, _) = opened(&disk);
+        fill(&mut store, first_of_second - 1);
+        // The second segment is made, and the frame it was made for is lost.
+        disk.fail_sync_after(syncs);
+        let record = Record::Event(event(first_of_second, "a", &"x".repeat(100)));
+        let _ = store.append(&[record]);
+        drop(store);
+        disk.crash(&mut Random(syncs.into()));
+        let (mut store, recovered) = opened(&disk);
+        assert!(recovered.next >= first_of_second);
+        let upto = recovered.next - 1;
+        store.append(&[Record::Emptied { stream: name("a"), upto, time: 0 }]).unwrap();
+        while store.maintain(NOW, &|_| riacho::log::store::Keep::default(), Offset::MAX).unwrap().more {}
+        drop(store);
+        assert_eq!(opened(&disk).1.next, recovered.next, "after {syncs} syncs");
+    }
+}
+
+#[test]
 fn memory_streams_lose_all_after_a_crash_and_nothing_is_unknown_after_a_clean_end() {
     let disk = SimDisk::default();
     let (mut store, _) = opened(&disk);

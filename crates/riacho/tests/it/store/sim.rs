@@ -10,7 +10,7 @@ use std::{
 
 /// A disk in memory.
 #[derive(Clone, Default)]
-pub struct SimDisk(Arc<Mutex<Inner>>);
+pub(crate) struct SimDisk(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
@@ -25,7 +25,7 @@ struct Inner {
     ops_until_power_off: Option<u32>,
     room: Option<u64>,
     write_bytes_max: Option<usize>,
-    pub reads: u64,
+    reads: u64,
 }
 
 #[derive(Default)]
@@ -52,32 +52,32 @@ impl SimDisk {
     }
 
     /// Lets the next `n` syncs succeed and the one after fail.
-    pub fn fail_sync_after(&self, n: u32) {
+    pub(crate) fn fail_sync_after(&self, n: u32) {
         self.inner().syncs_until_failure = Some(n);
     }
 
     /// Lets the next `n` changes succeed; then everything fails until the crash.
-    pub fn power_off_after(&self, n: u32) {
+    pub(crate) fn power_off_after(&self, n: u32) {
         self.inner().ops_until_power_off = Some(n);
     }
 
     /// Leaves room for `bytes` more.
-    pub fn room(&self, bytes: Option<u64>) {
+    pub(crate) fn room(&self, bytes: Option<u64>) {
         self.inner().room = bytes;
     }
 
     /// Writes at most so many bytes at once.
-    pub fn short_writes(&self, bytes: usize) {
+    pub(crate) fn short_writes(&self, bytes: usize) {
         self.inner().write_bytes_max = Some(bytes);
     }
 
     /// How many reads there were.
-    pub fn reads(&self) -> u64 {
+    pub(crate) fn reads(&self) -> u64 {
         self.inner().reads
     }
 
     /// The power goes, and comes back: of what was not synced anything may be there.
-    pub fn crash(&self, random: &mut Random) {
+    pub(crate) fn crash(&self, random: &mut Random) {
         let mut inner = self.inner();
         let mut names = std::mem::take(&mut inner.names_synced);
         for op in std::mem::take(&mut inner.name_ops) {
@@ -111,13 +111,13 @@ impl SimDisk {
     }
 
     /// The bytes of a file.
-    pub fn bytes(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         let inner = self.inner();
         inner.files[inner.names[name]].now.clone()
     }
 
     /// Replaces the bytes of a file, durably.
-    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+    pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut inner = self.inner();
         let id = inner.files.len();
         inner.files.push(SimFile { now: bytes.clone(), synced: bytes, ops: vec![] });
@@ -126,17 +126,17 @@ impl SimDisk {
     }
 
     /// A file, to be changed behind the store's back.
-    pub fn open_file(&self, name: &str) -> Arc<dyn DiskFile> {
+    pub(crate) fn open_file(&self, name: &str) -> Arc<dyn DiskFile> {
         self.open(name).unwrap()
     }
 
     /// The names of all files that end so.
-    pub fn names(&self, suffix: &str) -> Vec<String> {
+    pub(crate) fn names(&self, suffix: &str) -> Vec<String> {
         self.inner().names.keys().filter(|name| name.ends_with(suffix)).cloned().collect()
     }
 
     /// An independent copy of what a program sees, all of it durable.
-    pub fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let copy = Self::default();
         for name in self.names("") {
             copy.put(&name, self.bytes(&name));
@@ -369,11 +369,11 @@ impl DiskFile for Open {
 }
 
 /// SplitMix64: the same numbers for the same seed, forever.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
     /// The next number.
-    pub fn draw(&mut self) -> u64 {
+    pub(crate) fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -382,7 +382,7 @@ impl Random {
     }
 
     /// A number below `n`, which is not 0.
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.draw() % n
     }
 }

@@ -14,7 +14,7 @@ use riacho_core::{
 use std::{sync::Arc, time::Duration};
 
 /// Small bounds, so that few events make many segments.
-pub fn settings() -> StoreSettings {
+pub(crate) fn settings() -> StoreSettings {
     StoreSettings {
         segment_bytes_max: 4096,
         frame_bytes_max: 3000,
@@ -26,42 +26,42 @@ pub fn settings() -> StoreSettings {
 }
 
 /// Opens the log on `disk`.
-pub fn open(disk: &SimDisk) -> Result<(Store, Recovered), Error> {
+pub(crate) fn open(disk: &SimDisk) -> Result<(Store, Recovered), Error> {
     // Other salts at every start, as they are from real random numbers.
     Store::open(Arc::new(disk.clone()), settings(), [7, disk.reads()], NOW)
 }
 
 /// Opens the log on `disk`, which must succeed.
 #[track_caller]
-pub fn opened(disk: &SimDisk) -> (Store, Recovered) {
+pub(crate) fn opened(disk: &SimDisk) -> (Store, Recovered) {
     open(disk).unwrap_or_else(|err| panic!("{}", err.chain()))
 }
 
 /// A stream's name.
-pub fn name(text: &str) -> StreamName {
+pub(crate) fn name(text: &str) -> StreamName {
     StreamName::parse(text).unwrap()
 }
 
 /// An event whose time is 1000 times its offset.
-pub fn event(offset: Offset, stream: &str, text: &str) -> Event {
+pub(crate) fn event(offset: Offset, stream: &str, text: &str) -> Event {
     Event { offset, time: offset * 1000, stream: name(stream), event_type: None, data: Data::text(text) }
 }
 
 /// Appends events one by one.
 #[track_caller]
-pub fn append(store: &mut Store, events: &[Event]) {
+pub(crate) fn append(store: &mut Store, events: &[Event]) {
     for event in events {
         store.append(&[Record::Event(event.clone())]).unwrap_or_else(|err| panic!("{}", err.chain()));
     }
 }
 
 /// A selection by text.
-pub fn select(texts: &[&str]) -> Selection {
+pub(crate) fn select(texts: &[&str]) -> Selection {
     Selection::new(texts.iter().map(|text| Selector::parse(text).unwrap()).collect())
 }
 
 /// All that a selection holds after `after`, page by page.
-pub fn try_read_all(
+pub(crate) fn try_read_all(
     reader: &Reader,
     selection: &Selection,
     after: Offset,
@@ -84,20 +84,20 @@ pub fn try_read_all(
 
 /// The same, which must succeed.
 #[track_caller]
-pub fn read_all(reader: &Reader, texts: &[&str], after: Offset, upto: Offset) -> Vec<Event> {
+pub(crate) fn read_all(reader: &Reader, texts: &[&str], after: Offset, upto: Offset) -> Vec<Event> {
     try_read_all(reader, &select(texts), after, upto, 500).unwrap_or_else(|err| panic!("{}", err.chain()))
 }
 
 /// Keeps everything.
-pub fn keep_all(_: &StreamName) -> Keep {
+pub(crate) fn keep_all(_: &StreamName) -> Keep {
     Keep::default()
 }
 
 /// The time tests open the log at.
-pub const NOW: u64 = 1_000_000_000;
+pub(crate) const NOW: u64 = 1_000_000_000;
 
 /// Cases of a property: `n`, or what `PROPTEST_CASES` says if that is more.
-pub fn cases(n: u32) -> proptest::test_runner::Config {
+pub(crate) fn cases(n: u32) -> proptest::test_runner::Config {
     let wanted = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     proptest::test_runner::Config { cases: n.max(wanted), failure_persistence: None, ..Default::default() }
 }
