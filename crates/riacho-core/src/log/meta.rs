@@ -40,6 +40,8 @@ pub struct MetaStream {
     pub trimmed: Offset,
     /// Whether its events live in memory only.
     pub memory: bool,
+    /// The offset from which on that holds; see `Record::Durability`.
+    pub durability_at: Offset,
 }
 
 impl Meta {
@@ -55,6 +57,7 @@ impl Meta {
             put16(&mut out, stream.name.as_str().as_bytes());
             out.extend_from_slice(&stream.trimmed.to_le_bytes());
             out.push(stream.memory.into());
+            out.extend_from_slice(&stream.durability_at.to_le_bytes());
         }
         out.extend_from_slice(&(self.sources.len() as u32).to_le_bytes());
         for (source, position) in &self.sources {
@@ -88,12 +91,8 @@ impl Meta {
         let mut streams = Vec::new();
         for _ in 0..fields.u32()? {
             let (name, trimmed) = (fields.name()?, fields.u64()?);
-            let memory = match fields.u8()? {
-                0 => false,
-                1 => true,
-                _ => return Err(Damage::Shape),
-            };
-            streams.push(MetaStream { name, trimmed, memory });
+            let (memory, durability_at) = (fields.flag()?, fields.u64()?);
+            streams.push(MetaStream { name, trimmed, memory, durability_at });
         }
         let mut sources = Vec::new();
         for _ in 0..fields.u32()? {

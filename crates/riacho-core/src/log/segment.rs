@@ -52,10 +52,15 @@ pub enum Record {
         /// When.
         time: Millis,
     },
-    /// The events of `stream` live in memory only.
-    MemoryStream {
+    /// Where the events of `stream` live from `at` on.
+    Durability {
         /// The stream.
         stream: StreamName,
+        /// Whether in memory only.
+        memory: bool,
+        /// The first offset this is said of. Of two such records the one with the higher offset holds: the later one may
+        /// outlive the earlier one or not.
+        at: Offset,
     },
     /// The log was closed in order: nothing that its memory knew is missing here.
     Closed {
@@ -216,7 +221,10 @@ impl<'a> RawRecord<'a> {
             KIND_EMPTIED => {
                 Record::Emptied { stream: fields.name()?, upto: fields.u64()?, time: fields.u64()? }
             }
-            KIND_MEMORY => Record::MemoryStream { stream: fields.name()? },
+            KIND_DURABILITY => {
+                let (stream, memory) = (fields.name()?, fields.flag()?);
+                Record::Durability { stream, memory, at: fields.u64()? }
+            }
             KIND_CLOSED => {
                 let next = fields.u64()?;
                 let mut memory = Vec::new();
@@ -315,9 +323,11 @@ impl Record {
                 out.extend_from_slice(&upto.to_le_bytes());
                 out.extend_from_slice(&time.to_le_bytes());
             }
-            Self::MemoryStream { stream } => {
-                out.push(KIND_MEMORY);
+            Self::Durability { stream, memory, at } => {
+                out.push(KIND_DURABILITY);
                 put16(out, stream.as_str().as_bytes());
+                out.push((*memory).into());
+                out.extend_from_slice(&at.to_le_bytes());
             }
             Self::Closed { next, memory } => {
                 out.push(KIND_CLOSED);
@@ -558,7 +568,7 @@ const KIND_SOURCE: u8 = 3;
 const KIND_KEY: u8 = 4;
 const KIND_RESERVE: u8 = 5;
 const KIND_EMPTIED: u8 = 6;
-const KIND_MEMORY: u8 = 7;
+const KIND_DURABILITY: u8 = 7;
 const KIND_CLOSED: u8 = 8;
 const FLAG_JSON: u8 = 1;
 const FLAG_TYPE: u8 = 2;

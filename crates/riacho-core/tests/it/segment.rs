@@ -52,7 +52,8 @@ fn record() -> impl Strategy<Value = Record> {
         1 => any::<u64>().prop_map(|upto| Record::Reserve { upto }),
         1 => (name(), any::<u64>(), any::<u64>())
             .prop_map(|(stream, upto, time)| Record::Emptied { stream, upto, time }),
-        1 => name().prop_map(|stream| Record::MemoryStream { stream }),
+        1 => (name(), any::<bool>(), any::<u64>())
+            .prop_map(|(stream, memory, at)| Record::Durability { stream, memory, at }),
         1 => (any::<u64>(), prop::collection::vec((name(), any::<u64>()), 0..4))
             .prop_map(|(next, memory)| Record::Closed { next, memory }),
     ]
@@ -130,12 +131,17 @@ proptest! {
     fn meta_is_read_as_it_was_written(
         epoch in epoch(),
         numbers: [u64; 3],
-        streams in prop::collection::vec((name(), any::<u64>(), any::<bool>()), 0..5),
+        streams in prop::collection::vec((name(), any::<u64>(), any::<bool>(), any::<u64>()), 0..5),
         at: prop::sample::Index,
         bit in 0..8u8,
     ) {
         let [reserved, forgotten, forgotten_at] = numbers;
-        let streams = streams.into_iter().map(|(name, trimmed, memory)| MetaStream { name, trimmed, memory });
+        let streams = streams.into_iter().map(|(name, trimmed, memory, durability_at)| MetaStream {
+            name,
+            trimmed,
+            memory,
+            durability_at,
+        });
         let sources = vec![("pg".into(), b"\x00\x01".as_slice().into())];
         let meta = Meta { epoch, reserved, forgotten, forgotten_at, streams: streams.collect(), sources };
         let mut bytes = meta.encode();

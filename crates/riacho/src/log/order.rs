@@ -3,7 +3,7 @@
 use super::{
     AppendError, Appended, Entry, Log, Place, Settings,
     store::Recovered,
-    streams::{StreamIndex, Streams},
+    streams::{Said, StreamIndex, Streams},
 };
 use crate::view::{Lagging, SharedView, Views, Wakes};
 use riacho_core::{
@@ -63,7 +63,7 @@ impl Order {
             let index = streams.add(&found.name, settings.rules.of(found.name.as_str()));
             let Some(stream) = streams.get_mut(index) else { continue };
             // What was durable stays readable whatever the configuration says now; what was in memory is gone.
-            stream.registered = found.memory;
+            stream.said = if found.memory { Said::MemoryBefore } else { Said::Durable };
             stream.newest = found.newest.max(found.trimmed);
             stream.trimmed = found.trimmed;
             stream.oldest = found.oldest.max(found.trimmed + 1);
@@ -109,7 +109,7 @@ impl Order {
         let place = |entry: &Entry| {
             let index = self.streams.find(entry.stream.as_str())?;
             let stream = self.streams.get(index)?;
-            (stream.memory() && stream.registered && !stream.rule.closed).then_some(index)
+            (stream.memory() && stream.is_said() && !stream.rule.closed).then_some(index)
         };
         entries.iter().map(place).collect()
     }

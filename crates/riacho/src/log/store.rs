@@ -134,6 +134,8 @@ struct StreamState {
     /// Events that are in files, trimmed ones with them.
     stored: u64,
     memory: bool,
+    /// The offset from which on `memory` holds.
+    durability_at: Offset,
     /// Whether it was named as a memory stream since the store was opened.
     announced: bool,
 }
@@ -249,7 +251,11 @@ impl Store {
     fn check(&self, records: &[Record]) -> Result<Option<Offset>, Error> {
         let bad = |why: String| Err(Error::new(ErrorKind::BadRequest, why));
         let (mut last, mut event_last, mut time, mut first) = (self.last, self.last, self.time, None);
+        let mut durable: Vec<&StreamName> = Vec::new();
         for record in records {
+            if let Record::Durability { stream, memory: false, .. } = record {
+                durable.push(stream);
+            }
             let Some(offset) = record.offset() else { continue };
             if offset <= self.last || offset < last {
                 return bad(format!("append offset {offset} after {last}"));
@@ -260,7 +266,8 @@ impl Store {
             if event.offset <= event_last || event.time < time {
                 return bad(format!("append event {offset} out of order"));
             }
-            if self.streams.get(&event.stream).is_some_and(|state| state.memory) {
+            let memory = self.streams.get(&event.stream).is_some_and(|state| state.memory);
+            if memory && !durable.contains(&&event.stream) {
                 return bad(format!("append an event of {}, which lives in memory only", event.stream));
             }
             (event_last, time) = (event.offset, event.time);
@@ -476,10 +483,11 @@ impl Store {
             }
             Record::Reserve { upto } => self.reserved = self.reserved.max(*upto),
             Record::Emptied { stream, upto, .. } => self.emptied(stream, *upto),
-            Record::MemoryStream { stream } => {
+            Record::Durability { stream, memory, at } => {
                 let state = self.stream(stream);
-                state.memory = true;
-                state.announced = true;
+                state.memory = *memory;
+                state.durability_at = *at;
+                state.announced = *memory;
                 self.meta_stale = true;
             }
             Record::Closed { next, .. } => self.reserved = next - 1,
@@ -502,11 +510,12 @@ impl Store {
     }
 
     fn write_meta(&mut self) -> Result<(), Error> {
-        let streams = self.streams.iter().filter(|(_, s)| s.trimmed > 0 || s.memory);
+        let streams = self.streams.iter().filter(|(_, s)| s.trimmed > 0 || s.durability_at > 0);
         let streams = streams.map(|(name, state)| MetaStream {
             name: name.clone(),
             trimmed: state.trimmed,
             memory: state.memory,
+            durability_at: state.durability_at,
         });
         let meta = Meta {
             epoch: self.epoch,

@@ -27,9 +27,8 @@ pub(super) struct Stream {
     pub name: StreamName,
     /// What the configuration says of it.
     pub rule: Arc<StreamRule>,
-    /// Whether the log on disk knows the name; a `memory` stream is registered before its first event is visible, so
-    /// that a restart can tell its readers what they lost.
-    pub registered: bool,
+    /// What the log on disk says of its durability.
+    pub said: Said,
     /// Its newest event ever; 0 before the first.
     pub newest: Offset,
     /// Its newest event that is no longer kept; 0 for none.
@@ -44,6 +43,18 @@ pub(super) struct Stream {
     pub views: Vec<Arc<SharedView>>,
     /// Events of the commit in flight that go to it.
     pub claims: u32,
+}
+
+/// What the log on disk says of a stream's durability. It is told of a `memory` stream before the first event of each
+/// run is visible, so that a restart can tell the stream's readers what they lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Said {
+    /// Durable, or nothing.
+    Durable,
+    /// Memory, by an earlier run.
+    MemoryBefore,
+    /// Memory, by this run.
+    Memory,
 }
 
 /// All streams of one log.
@@ -75,6 +86,11 @@ impl Stream {
     /// Whether its events live in memory only.
     pub(super) fn memory(&self) -> bool {
         self.rule.durability == Durability::Memory
+    }
+
+    /// Whether an event may follow without a word to the disk of where the stream's events live.
+    pub(super) fn is_said(&self) -> bool {
+        self.said == if self.memory() { Said::Memory } else { Said::Durable }
     }
 }
 
@@ -122,7 +138,7 @@ impl Streams {
         let stream = Stream {
             name: name.clone(),
             rule: Arc::clone(rule),
-            registered: false,
+            said: Said::Durable,
             newest: 0,
             // It may be one of the forgotten that comes back.
             trimmed: self.forgotten,

@@ -5,7 +5,7 @@ use super::{
     AppendError, Appended, Batch, Key, Log,
     order::{Answer, Assigned, Order, State},
     store::Store,
-    streams::StreamIndex,
+    streams::{Said, StreamIndex},
 };
 use crate::{
     clock,
@@ -166,7 +166,7 @@ enum Judged {
 #[derive(Default)]
 struct Effects {
     reserved: Offset,
-    registered: Vec<StreamIndex>,
+    said: Vec<StreamIndex>,
 }
 
 impl Writer {
@@ -219,9 +219,9 @@ impl Writer {
         match &written {
             Ok(()) => {
                 order.reserved = order.reserved.max(effects.reserved);
-                for index in effects.registered {
+                for index in effects.said {
                     if let Some(stream) = order.streams.get_mut(index) {
-                        stream.registered = true;
+                        stream.said = if stream.memory() { Said::Memory } else { Said::Durable };
                     }
                 }
             }
@@ -361,7 +361,7 @@ impl Writer {
             let mut order = self.log.lock();
             order.state = State::Closing;
             let newest = |index: &StreamIndex| {
-                let stream = order.streams.get(*index).filter(|stream| stream.registered)?;
+                let stream = order.streams.get(*index).filter(|stream| stream.newest > 0)?;
                 Some((stream.name.clone(), stream.newest))
             };
             order.streams.memory_streams().iter().filter_map(newest).collect::<Vec<_>>()
@@ -442,15 +442,16 @@ fn judge_append(
     let mut memory = false;
     for (index, event) in &events {
         let Some(stream) = order.streams.get(*index) else { continue };
-        if !stream.memory() {
-            records.push(Record::Event(Event::clone(event)));
-            continue;
+        if !stream.is_said() && !effects.said.contains(index) {
+            // On disk before the event is visible: both are in this commit or neither.
+            effects.said.push(*index);
+            let (stream, memory) = (stream.name.clone(), stream.memory());
+            records.push(Record::Durability { stream, memory, at: event.offset });
         }
-        memory = true;
-        if !stream.registered && !effects.registered.contains(index) {
-            // The name is on disk before the first event is visible: both are in this commit or neither.
-            effects.registered.push(*index);
-            records.push(Record::MemoryStream { stream: stream.name.clone() });
+        if stream.memory() {
+            memory = true;
+        } else {
+            records.push(Record::Event(Event::clone(event)));
         }
     }
     if memory && order.reserved.max(effects.reserved) < appended.last() + RESERVE / 2 {

@@ -24,7 +24,7 @@ use riacho_core::{
     time::Millis,
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     num::NonZeroU64,
     sync::{Arc, RwLock, atomic::AtomicU64},
@@ -174,7 +174,8 @@ struct Fold {
     /// The memory streams of the last record, if that closed the log.
     closed: Option<Vec<(StreamName, Offset)>>,
     emptied: HashMap<StreamName, Offset>,
-    memory: HashSet<StreamName>,
+    /// Whether each stream that was said of lives in memory only, and from which offset on.
+    durability: HashMap<StreamName, (Offset, bool)>,
     keys: Vec<AnsweredKey>,
     sources: HashMap<Box<str>, Box<[u8]>>,
 }
@@ -185,7 +186,12 @@ impl Fold {
             reserved: meta.reserved,
             closed: None,
             emptied: HashMap::new(),
-            memory: meta.streams.iter().filter(|s| s.memory).map(|s| s.name.clone()).collect(),
+            durability: meta
+                .streams
+                .iter()
+                .filter(|s| s.durability_at > 0)
+                .map(|s| (s.name.clone(), (s.durability_at, s.memory)))
+                .collect(),
             keys: Vec::new(),
             sources: HashMap::new(),
         }
@@ -204,12 +210,12 @@ impl Fold {
                 let emptied = self.emptied.entry(stream.clone()).or_default();
                 *emptied = (*emptied).max(*upto);
             }
-            Record::MemoryStream { stream } => {
-                self.memory.insert(stream.clone());
+            Record::Durability { stream, memory, at } => {
+                let last = self.durability.entry(stream.clone()).or_default();
+                *last = (*last).max((*at, *memory));
             }
             Record::Closed { next, memory } => {
                 self.reserved = next.saturating_sub(1);
-                self.memory.extend(memory.iter().map(|(name, _)| name.clone()));
                 self.closed = Some(memory.clone());
             }
         }
@@ -362,6 +368,11 @@ impl Store {
         for stream in &meta.streams {
             self.known(&stream.name, stream.trimmed);
         }
+        for (name, (at, _)) in fold.durability.iter().filter(|(_, (_, memory))| !memory) {
+            // What it had in memory before it became durable is gone.
+            let state = self.known(name, 0);
+            state.trimmed = state.trimmed.max(at - 1);
+        }
         for number in 0..self.slots.len() {
             self.settle_segment(number, fold)?;
         }
@@ -372,10 +383,13 @@ impl Store {
         let next = self.reserved.max(self.last) + 1;
         let closed: Option<HashMap<_, _>> =
             fold.closed.as_ref().map(|memory| memory.iter().map(|(name, newest)| (name, *newest)).collect());
-        for name in &fold.memory {
+        for (name, (at, memory)) in &fold.durability {
             let recorded = closed.as_ref().and_then(|closed| closed.get(name).copied());
             let state = self.known(name, 0);
-            state.memory = true;
+            (state.memory, state.durability_at) = (*memory, *at);
+            if !memory {
+                continue;
+            }
             state.trimmed = recorded.unwrap_or(next - 1).max(state.trimmed);
         }
         self.meta_stale = true;
@@ -519,7 +533,7 @@ impl Fold {
             reserved: 0,
             closed: None,
             emptied: HashMap::new(),
-            memory: HashSet::new(),
+            durability: HashMap::new(),
             keys: Vec::new(),
             sources: HashMap::new(),
         }

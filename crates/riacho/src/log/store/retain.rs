@@ -409,7 +409,7 @@ impl Store {
             // Of these the newest counts, and that is in later segments or their headers.
             Record::Reserve { .. } | Record::Closed { .. } => false,
             // Noted in `meta`, which is written before.
-            Record::SourcePosition { .. } | Record::Emptied { .. } | Record::MemoryStream { .. } => false,
+            Record::SourcePosition { .. } | Record::Emptied { .. } | Record::Durability { .. } => false,
             Record::Row(_) => true,
         }
     }

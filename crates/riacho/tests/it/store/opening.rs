@@ -115,20 +115,40 @@ fn offsets_go_on_although_no_segment_has_an_event_left() {
 fn memory_streams_lose_all_after_a_crash_and_nothing_is_unknown_after_a_clean_end() {
     let disk = SimDisk::default();
     let (mut store, _) = opened(&disk);
-    store.append(&[Record::MemoryStream { stream: name("m") }, Record::Reserve { upto: 50 }]).unwrap();
+    store.append(&[durability("m", true, 1), Record::Reserve { upto: 50 }]).unwrap();
     let refused = store.append(&[Record::Event(event(1, "m", "x"))]).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BadRequest);
     drop(store);
     let (store, recovered) = opened(&disk);
     let m = &recovered.streams[0];
     assert_eq!((m.memory, m.trimmed, recovered.next), (true, 50, 51));
-    store.close(61, vec![(name("m"), 57), (name("n"), 0)]).unwrap();
+    store.close(61, vec![(name("m"), 57)]).unwrap();
     let (_, recovered) = opened(&disk);
     let mut found: Vec<_> =
         recovered.streams.iter().map(|s| (s.name.as_str(), s.memory, s.trimmed)).collect();
     found.sort_unstable();
-    assert_eq!(found, [("m", true, 57), ("n", true, 0)]);
+    assert_eq!(found, [("m", true, 57)]);
     assert_eq!(recovered.next, 61);
+}
+
+#[test]
+fn a_memory_stream_that_becomes_durable_stays_so_whatever_is_trimmed() {
+    let disk = SimDisk::default();
+    let (mut store, _) = opened(&disk);
+    store.append(&[durability("m", true, 1), Record::Reserve { upto: 50 }]).unwrap();
+    drop(store);
+    let (mut store, recovered) = opened(&disk);
+    let first = recovered.next;
+    store.append(&[durability("m", false, first), Record::Event(event(first, "m", "kept"))]).unwrap();
+    drop(store);
+    let (store, recovered) = opened(&disk);
+    let m = &recovered.streams[0];
+    assert_eq!((m.memory, m.trimmed, m.count), (false, 50, 1));
+    assert_eq!(read_all(&store.reader(), &["m"], 0, first), [event(first, "m", "kept")]);
+}
+
+fn durability(stream: &str, memory: bool, at: Offset) -> Record {
+    Record::Durability { stream: name(stream), memory, at }
 }
 
 #[test]
@@ -300,7 +320,7 @@ fn a_log_of_format_1_is_read() {
         let disk = Arc::new(StdDisk::new(&kept).unwrap());
         let (mut store, _) = Store::open(disk, settings(), [0x5f2, 8], NOW).unwrap();
         append(&mut store, &format_events());
-        store.append(&[Record::MemoryStream { stream: name("m") }, Record::Reserve { upto: 1000 }]).unwrap();
+        store.append(&[durability("m", true, 101), Record::Reserve { upto: 1000 }]).unwrap();
         store.close(111, vec![(name("m"), 110)]).unwrap();
         std::fs::remove_file(kept.join("lock")).unwrap();
     }
