@@ -17,6 +17,43 @@ fn lines_are_written_as_the_vectors_say() {
     vectors::check("json.json", |writing: Writing| writing.ndjson());
 }
 
+#[test]
+fn data_is_json_by_the_letter_of_the_rfc_or_refused() {
+    let refused = [
+        "",
+        " ",
+        "\u{feff}1",
+        "\u{a0}1",
+        "1\u{c}",
+        "1 2",
+        "nul",
+        "NaN",
+        "-",
+        "01",
+        "+1",
+        ".5",
+        "'a'",
+        "\"\n\"",
+        "\"\0\"",
+        "\"\\x\"",
+        "\"a",
+        "[1",
+        "[1,]",
+        "{\"a\":1,}",
+        "{a:1}",
+        "// a\n1",
+    ];
+    for text in refused {
+        assert!(Data::json(text).is_err(), "{text:?}");
+    }
+    for text in [" \t\r\n1 ", "1e999", "-0", "\"\\ud800\"", "\"\u{7f}\u{2028}\"", "{\"a\":1,\"a\":2}"] {
+        assert_eq!(&*Data::json(text).unwrap().text, text);
+    }
+    let (open, close) = ("[".repeat(500_000), "]".repeat(500_000));
+    assert!(Data::json(open.clone() + &close).is_ok());
+    assert!(Data::json(open).is_err());
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
