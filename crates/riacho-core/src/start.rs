@@ -62,7 +62,8 @@ impl Start {
         if let Some(ago) = parse_duration(text) {
             return Ok(Self::Ago(ago));
         }
-        if let Some(time) = parse_rfc3339(text) {
+        // An unescaped `+01:00` in a query arrives as ` 01:00`.
+        if let Some(time) = parse_rfc3339(text).or_else(|| parse_rfc3339(&text.replacen(' ', "+", 1))) {
             return Ok(Self::Since(time));
         }
         text.parse().map(Self::After).map_err(|_| StartError::From)

@@ -1,6 +1,6 @@
 //! The JSON form: `spec/vectors/json.json`, and that a line is one line and gives the event back.
 
-use crate::support::{gen_text, vectors, writing::Writing};
+use crate::support::{gen_text, plain::tokens, vectors, writing::Writing};
 use proptest::prelude::*;
 use riacho_core::{
     event::{Data, EventType},
@@ -15,6 +15,43 @@ use std::num::NonZeroU64;
 #[test]
 fn lines_are_written_as_the_vectors_say() {
     vectors::check("json.json", |writing: Writing| writing.ndjson());
+}
+
+#[test]
+fn data_is_json_by_the_letter_of_the_rfc_or_refused() {
+    let refused = [
+        "",
+        " ",
+        "\u{feff}1",
+        "\u{a0}1",
+        "1\u{c}",
+        "1 2",
+        "nul",
+        "NaN",
+        "-",
+        "01",
+        "+1",
+        ".5",
+        "'a'",
+        "\"\n\"",
+        "\"\0\"",
+        "\"\\x\"",
+        "\"a",
+        "[1",
+        "[1,]",
+        "{\"a\":1,}",
+        "{a:1}",
+        "// a\n1",
+    ];
+    for text in refused {
+        assert!(Data::json(text).is_err(), "{text:?}");
+    }
+    for text in [" \t\r\n1 ", "1e999", "-0", "\"\\ud800\"", "\"\u{7f}\u{2028}\"", "{\"a\":1,\"a\":2}"] {
+        assert_eq!(&*Data::json(text).unwrap().text, text);
+    }
+    let (open, close) = ("[".repeat(500_000), "]".repeat(500_000));
+    assert!(Data::json(open.clone() + &close).is_ok());
+    assert!(Data::json(open).is_err());
 }
 
 #[derive(Deserialize)]
@@ -59,24 +96,4 @@ pub(crate) fn assert_same(written: &RawValue, data: &Data) {
     } else {
         assert_eq!(serde_json::from_str::<String>(written.get()).unwrap(), &*data.text);
     }
-}
-
-// A JSON text without the white space between its tokens, and with separators of lines spelt one way. Not parsed into
-// values: half a surrogate pair and `1e999` are JSON, but no Rust values.
-fn tokens(text: &str) -> String {
-    let mut tokens = String::new();
-    let (mut quoted, mut escaped) = (false, false);
-    for c in text.chars() {
-        match c {
-            '"' if !escaped => quoted = !quoted,
-            ' ' | '\t' | '\r' | '\n' if !quoted => continue,
-            _ => {}
-        }
-        escaped = c == '\\' && !escaped;
-        match c {
-            '\u{85}' | '\u{2028}' | '\u{2029}' => tokens.push_str(&format!("\\u{:04x}", u32::from(c))),
-            _ => tokens.push(c),
-        }
-    }
-    tokens
 }

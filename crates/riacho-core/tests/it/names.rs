@@ -1,16 +1,30 @@
-//! Names, patterns and selections: `spec/vectors/names.json` and a plain matcher.
+//! Names, patterns, selections and event types: `spec/vectors/names.json` and a plain matcher.
 
-use crate::support::vectors;
+use crate::support::{plain::selects, vectors};
 use proptest::prelude::*;
-use riacho_core::name::{NAME_BYTES_MAX, NameError, Pattern, Selection, Selector, StreamName};
+use riacho_core::{
+    event::{EventType, TypeError},
+    name::{NAME_BYTES_MAX, NameError, Pattern, Selection, Selector, StreamName},
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 enum Question {
-    Name { name: String },
-    Pattern { pattern: String },
-    Selection { selection: Vec<String>, stream: String },
+    Name {
+        name: String,
+    },
+    Pattern {
+        pattern: String,
+    },
+    Type {
+        #[serde(rename = "type")]
+        event_type: String,
+    },
+    Selection {
+        selection: Vec<String>,
+        stream: String,
+    },
 }
 
 #[derive(Deserialize, PartialEq, Debug)]
@@ -35,6 +49,11 @@ fn names_and_patterns_are_taken_and_match_as_the_vectors_say() {
             assert!(parsed.as_ref().is_ok_and(|p| p.as_str() == pattern) || parsed.is_err());
             Answer::Rule(rule(parsed.err()).to_owned())
         }
+        Question::Type { event_type } => {
+            let parsed = EventType::parse(&event_type);
+            assert!(parsed.as_ref().is_ok_and(|t| t.as_str() == event_type) || parsed.is_err());
+            Answer::Rule(type_rule(parsed.err()).to_owned())
+        }
         Question::Selection { selection, stream } => {
             let selectors = selection.iter().map(|text| Selector::parse(text).unwrap()).collect();
             Answer::Selected(Selection::new(selectors).matches(StreamName::parse(&stream).unwrap().as_str()))
@@ -54,6 +73,22 @@ fn rule(error: Option<NameError>) -> &'static str {
         Some(NameError::RestNotLast) => "rest not last",
         Some(NameError::Reserved) => "reserved",
     }
+}
+
+fn type_rule(error: Option<TypeError>) -> &'static str {
+    match error {
+        None => "ok",
+        Some(TypeError::Empty) => "empty",
+        Some(TypeError::TooLong) => "too long",
+        Some(TypeError::Control) => "control",
+        Some(TypeError::Reserved) => "reserved",
+    }
+}
+
+#[test]
+fn the_servers_own_types_read_back_from_the_log() {
+    assert!(EventType::any("riacho.reset").is_ok());
+    assert_eq!(EventType::any(""), Err(TypeError::Empty));
 }
 
 #[test]
@@ -114,18 +149,4 @@ proptest! {
             }
         }
     }
-}
-
-fn selects(selector: &str, name: &str) -> bool {
-    let names: Vec<&str> = name.split('/').collect();
-    let mut selectors: Vec<&str> = selector.split('/').collect();
-    if selectors.last() == Some(&"**") {
-        selectors.pop();
-        if names.len() <= selectors.len() {
-            return false;
-        }
-    } else if names.len() != selectors.len() {
-        return false;
-    }
-    selectors.iter().zip(&names).all(|(s, n)| *s == "*" || s == n)
 }

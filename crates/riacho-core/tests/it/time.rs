@@ -13,6 +13,7 @@ fn a_duration_is_written_in_the_largest_unit_that_holds_it() {
     assert_eq!(millis(1_000), "1s");
     assert_eq!(millis(1_001), "1001ms");
     assert_eq!(millis(90_000), "90s");
+    assert_eq!(millis(600_000), "10m");
     assert_eq!(millis(3_600_000), "1h");
     assert_eq!(millis(7 * 86_400_000), "7d");
 }
