@@ -11,6 +11,20 @@
     reason = "tests and their helpers may"
 )]
 
+/// Randomness from one seed.
+mod random;
+/// A proxy that cuts, delays and stalls.
+mod proxy;
+/// The real binary, killed and started again.
+mod server;
+/// HTTP and event streams, read strictly.
+mod client;
+/// What is published, and what readers got of it.
+mod plan;
+/// Readers that resume.
+mod readers;
+/// Nothing is lost, repeated or out of order.
+mod exactly_once;
 /// Orders of steps in the log that are rare.
 mod races;
 
