@@ -346,6 +346,13 @@ impl Record {
     }
 }
 
+/// The bytes of the record of `event`: what it costs in a log, before checksums of frames.
+pub fn record_bytes(event: &Event) -> u64 {
+    let event_type = event.event_type.as_ref().map_or(0, |event_type| 2 + event_type.as_str().len());
+    let fields = 1 + 8 + 8 + 1 + 2;
+    (RECORD_BYTES + fields + event.stream.as_str().len() + event_type + event.data.text.len()) as u64
+}
+
 /// Writes one frame of `records` to the end of `out`, and says where in `out` each record begins.
 pub fn encode_frame(salt: u32, records: &[Record], out: &mut Vec<u8>) -> Vec<usize> {
     let start = out.len();

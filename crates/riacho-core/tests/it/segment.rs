@@ -8,7 +8,7 @@ use riacho_core::{
         meta::{Meta, MetaStream},
         segment::{
             AnsweredKey, Damage, FRAME_BYTES, FrameHeader, RawRecord, Record, Row, RowChange, SegmentHeader,
-            encode_frame,
+            encode_frame, record_bytes,
         },
     },
     name::StreamName,
@@ -73,6 +73,9 @@ proptest! {
         prop_assert_eq!(decode_frame(salt, &bytes[3..]), Ok(records.clone()));
         for (record, at) in records.iter().zip(places) {
             let raw = RawRecord::decode(salt, &bytes[at..]).unwrap();
+            if let Record::Event(event) = record {
+                prop_assert_eq!(raw.bytes() as u64, record_bytes(event));
+            }
             prop_assert_eq!(&raw.record().unwrap(), record);
         }
     }

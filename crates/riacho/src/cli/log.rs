@@ -16,6 +16,10 @@ pub(super) enum Log {
         /// Change the files. What is cut off is lost; keep a copy of the directory.
         #[arg(long)]
         apply: bool,
+        /// Also end continuity, as after restoring an older copy: readers that come with a cursor are told, and get all
+        /// that is kept.
+        #[arg(long)]
+        new_epoch: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -48,9 +52,9 @@ impl Log {
                     "the log is damaged; `riacho log repair` says what can be kept".to_owned(),
                 ))
             }
-            Self::Repair { apply, place } => {
+            Self::Repair { apply, new_epoch, place } => {
                 let disk = place.disk(env)?;
-                report(&offline::repair(&disk, apply, crate::log::random()).map_err(failed)?)
+                report(&offline::repair(&disk, apply, new_epoch, crate::log::random()).map_err(failed)?)
             }
         }
     }

@@ -66,7 +66,7 @@ struct Line<'a> {
     id: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "type")]
     event_type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "super::batch::present")]
     data: Option<&'a RawValue>,
 }
 

@@ -29,6 +29,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use problem::{Problem, Refused};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 /// What every request may use.
@@ -105,7 +106,7 @@ pub fn router(app: App, extra: Router) -> Router {
     let cors = cors(&app.settings().origins);
     let checked = app.clone();
     let counted = app.clone();
-    Router::new()
+    let routes = Router::new()
         .route("/streams", get(read::many).post(publish::batch).options(options_many))
         .route(
             "/streams/{*name}",
@@ -119,16 +120,31 @@ pub fn router(app: App, extra: Router) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app)
-        .merge(extra)
+        .merge(extra);
+    let plain = routes.clone();
+    routes
         .layer(middleware::from_fn_with_state(checked, same_site))
         .layer(cors)
+        .layer(middleware::from_fn_with_state(plain, options))
         .layer(middleware::from_fn_with_state(counted, count))
+}
+
+// The CORS layer takes every OPTIONS for a preflight; those that are none have their answer in the routes.
+async fn options(State(routes): State<Router>, request: Request, next: Next) -> Response {
+    let preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if *request.method() != Method::OPTIONS || preflight {
+        return next.run(request).await;
+    }
+    match routes.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 fn cors(origins: &Origins) -> CorsLayer {
     let expose = [header::RETRY_AFTER, header::ETAG, header::LOCATION, header::ALLOW];
     let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
         .expose_headers(expose)
         .max_age(Duration::from_secs(86_400));
     match origins {

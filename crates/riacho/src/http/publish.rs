@@ -19,7 +19,7 @@ use riacho_core::{
     event::{Data, EventType},
     name::StreamName,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{json, value::RawValue};
 use sha2::{Digest, Sha256};
 use std::{borrow::Cow, time::Duration};
@@ -64,13 +64,14 @@ pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Re
             "a batch over several streams is application/x-ndjson, a line {\"stream\",\"data\"} per event";
         return Err(unsupported(detail));
     }
+    let event_type = Query::of(&parts.uri)?.get("type").map(parse_type).transpose()?;
     let bytes_max = app.settings().batch_bytes_max;
     let (text, _permit) = receive(&app, &parts, body, bytes_max, Content::Lines).await?;
     let entries = lines(&app, &text, |line, stream| {
         let Some(stream) = stream else {
             return Err(Problem::bad("line_invalid", "Bad line", "the member `stream` is missing"));
         };
-        entry(request::parse_name(stream)?, None, line)
+        entry(request::parse_name(stream)?, event_type.clone(), line)
     })?;
     append(&app, &parts, &text, entries).await
 }
@@ -195,12 +196,17 @@ fn too_large(bytes_max: usize, content: Content) -> Problem {
 /// One line of a batch; what else reading gives (`id`, `time`) is passed over.
 #[derive(Deserialize)]
 struct Line<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
     event_type: Option<Cow<'a, str>>,
     #[serde(borrow)]
     stream: Option<Cow<'a, str>>,
+}
+
+// `null` is a value, not an absence: as an `Option` alone it would be none.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 fn lines(
@@ -217,7 +223,10 @@ fn lines(
             continue;
         }
         let line: Line<'_> = serde_json::from_str(line).map_err(|err| {
-            let detail = format!("not a JSON object of an event: {err}");
+            // Its own line number is that within this one line.
+            let (text, column) = (err.to_string(), err.column());
+            let text = text.split(" at line ").next().unwrap_or_default();
+            let detail = format!("not a JSON object of an event: {text} at column {column}");
             Problem::bad("line_invalid", "Bad line", detail).at_line(number)
         })?;
         // What the server itself says between events, when a reader's output is published as it is.

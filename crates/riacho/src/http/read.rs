@@ -58,6 +58,9 @@ pub(super) async fn many(State(app): State<App>, request: Request) -> Result<Res
         (None, Media::Json) => return streams::list(&app, &query),
         (None, _) => everything(),
     };
+    if let Some(name) = selection.names().find(|name| !app.log().may_exist(name)) {
+        return Err(AppendError::NotConfigured(name.clone()).into());
+    }
     subscribe(&app, &request, selection, media, false).await
 }
 

@@ -246,7 +246,7 @@ pub struct StreamInfo {
     pub newest: Offset,
     /// Events kept.
     pub events: u64,
-    /// Bytes of their data.
+    /// Bytes of their records in the log.
     pub bytes: u64,
     /// Subscribers of views that select it.
     pub subscribers: usize,
@@ -261,8 +261,10 @@ pub struct StreamInfo {
 pub struct Health {
     /// Whether it takes events, or why not.
     pub state: State,
-    /// Streams with events or readers.
+    /// Streams that have or had events.
     pub streams: usize,
+    /// Readers that are tasks: all but those of reactors.
+    pub followers: usize,
     /// Views, and their bytes.
     pub views: (usize, usize),
     /// Bytes of events in memory: the durable tail, and `memory` streams.
@@ -455,10 +457,11 @@ impl Log {
         place.after >= self.lock().streams.tail_base()
     }
 
-    /// Streams that have or had events, by name, from after `after` on, at most `count`.
+    /// Streams that have or had events and whose names begin with `prefix`, by name, from after `after` on, at most
+    /// `count`.
     pub fn list(&self, after: Option<&str>, prefix: &str, count: usize) -> Vec<StreamInfo> {
         let order = self.lock();
-        let streams = order.streams.list(after).filter(|stream| stream.name.as_str().starts_with(prefix));
+        let streams = order.streams.list(after, prefix);
         streams.take(count).map(StreamInfo::of).collect()
     }
 
@@ -469,7 +472,8 @@ impl Log {
 
     /// Whether a stream of this name exists or would come into being when used.
     pub fn may_exist(&self, name: &StreamName) -> bool {
-        self.shared.settings.creates(name) || self.lock().streams.by_name(name.as_str()).is_some()
+        self.shared.settings.creates(name)
+            || self.lock().streams.by_name(name.as_str()).is_some_and(|stream| stream.exists)
     }
 
     /// The log's state.
@@ -477,7 +481,8 @@ impl Log {
         let order = self.lock();
         Health {
             state: order.state,
-            streams: order.streams.len(),
+            streams: order.streams.existing(),
+            followers: order.views.iter().map(|view| view.followers()).sum(),
             views: order.views.totals(),
             memory: order.streams.memory_bytes(),
             disk: (self.shared.reader.bytes(), self.shared.reader.segments()),

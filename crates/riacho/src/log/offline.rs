@@ -232,18 +232,19 @@ pub fn verify(disk: &dyn Disk, progress: &mut dyn FnMut(u64, u64)) -> Result<Ver
 
 /// Makes a log openable again: keeps every whole frame, moves the rest into `*.damaged` files, removes broken indexes
 /// (the next start makes them anew). Without `apply` it only says what it would do. `random` becomes the new epoch where
-/// continuity is lost; nobody could have guessed it.
+/// continuity is lost; nobody could have guessed it. With `new_epoch` continuity counts as lost whatever is found: that
+/// is for a log that was restored from an older copy, whose offsets clients may have seen under other events.
 ///
 /// # Errors
 /// `Unavailable` when a process has it open or there is none; `Corrupt` for a log of another version; `Full` without
 /// room for the segment that is written anew; `Failed` when the disk fails.
-pub fn repair(disk: &dyn Disk, apply: bool, random: u64) -> Result<Repair, Error> {
+pub fn repair(disk: &dyn Disk, apply: bool, new_epoch: bool, random: u64) -> Result<Repair, Error> {
     let _lock = lock(disk)?;
     let mut done = Repair { applied: apply, ..Repair::default() };
     let mut lose =
         |file: &str, at, what: String| done.losses.push(Problem { file: file.to_owned(), at, what });
     let meta = read_meta(disk)?;
-    let mut broken = false;
+    let mut broken = new_epoch;
     if let Err(damage) = &meta {
         refuse_version(META_NAME, *damage)?;
         lose(META_NAME, 0, format!("{damage}; what was trimmed is not known"));

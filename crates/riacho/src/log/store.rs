@@ -191,6 +191,10 @@ impl Store {
     pub fn probe(&mut self) -> Result<(), Error> {
         self.check_state()?;
         let disk = self.shared.files.disk.clone();
+        // Taking what is left, if only for a moment, would hurt whoever shares the disk.
+        if disk.room().is_ok_and(|room| room < self.settings.segment_bytes_max) {
+            return Err(Error::new(ErrorKind::Full, "find room for a segment"));
+        }
         if self.state == State::Cut {
             let segment = self.active().segment.clone();
             let bytes = self.settings.segment_bytes_max.max(segment.end());

@@ -284,7 +284,7 @@ impl Reactor {
                 self.resume(number);
             }
             Err(err) => {
-                tracing::warn!(error = err.chain(), "subscription closed: the log could not be read");
+                err.log_end_of_subscription();
                 self.close(number);
             }
         }

@@ -140,7 +140,7 @@ proptest! {
         } else {
             prop_assert!(!verified.problems.is_empty(), "{name} at {at}: verify sees it too");
             // Repair makes it openable again, and what it keeps is right.
-            let done = offline::repair(&disk, true, 99).unwrap();
+            let done = offline::repair(&disk, true, false, 99).unwrap();
             let (read, _) = read_damaged(&disk, 79).expect("a repaired log is whole");
             prop_assert!(read.iter().all(|event| events.contains(event)));
             prop_assert!(read == events || done.epoch.is_some(), "lost events cost the epoch");
@@ -183,7 +183,7 @@ proptest! {
         prop_assert_eq!(open(&disk.copy()).err().map(|err| err.kind()), Some(ErrorKind::Corrupt));
         let verified = offline::verify(&disk.copy(), &mut |_, _| {}).unwrap();
         prop_assert!(!verified.problems.is_empty());
-        let done = offline::repair(&disk, true, 99).unwrap();
+        let done = offline::repair(&disk, true, false, 99).unwrap();
         prop_assert_eq!(done.epoch.map(|e| e.0.get()), Some(99));
         prop_assert_eq!(opened(&disk).1.epoch.0.get(), 99);
     }
@@ -202,10 +202,10 @@ fn a_whole_frame_behind_a_broken_one_is_corruption_and_the_message_names_the_way
     let err = open(&disk).err().unwrap();
     assert_eq!(err.kind(), ErrorKind::Corrupt);
     assert!(err.to_string().contains("riacho log verify") && err.to_string().contains("riacho log repair"));
-    let looked = offline::repair(&disk, false, 9).unwrap();
+    let looked = offline::repair(&disk, false, false, 9).unwrap();
     assert!(looked.epoch.is_some() && !looked.applied);
     assert!(open(&disk).is_err(), "looking changes nothing");
-    offline::repair(&disk, true, 9).unwrap();
+    offline::repair(&disk, true, false, 9).unwrap();
     let (store, recovered) = opened(&disk);
     assert_eq!(recovered.epoch.0.get(), 9);
     assert_eq!(read_all(&store.reader(), &["**"], 0, 4), events(2..5));
@@ -217,7 +217,7 @@ fn lost_meta_costs_the_epoch() {
     let (disk, events) = closed_log(20);
     riacho::log::store::disk::Disk::unlink(&disk, "meta").unwrap();
     assert_eq!(open(&disk).err().map(|err| err.kind()), Some(ErrorKind::Corrupt));
-    assert!(offline::repair(&disk, true, 5).unwrap().epoch.is_some());
+    assert!(offline::repair(&disk, true, false, 5).unwrap().epoch.is_some());
     let (store, recovered) = opened(&disk);
     assert_eq!(recovered.epoch.0.get(), 5);
     assert_eq!(read_all(&store.reader(), &["**"], 0, 19), events);

@@ -205,7 +205,7 @@ fn another_version_is_refused_by_its_number() {
         assert_eq!(err.kind(), ErrorKind::Corrupt);
         assert!(err.chain().contains("version 2"), "{}", err.chain());
         assert!(
-            riacho::log::offline::repair(&disk, true, 1).is_err(),
+            riacho::log::offline::repair(&disk, true, false, 1).is_err(),
             "nothing is repaired that is not broken"
         );
     }
