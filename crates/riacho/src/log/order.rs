@@ -293,6 +293,13 @@ impl Order {
             Views::enter(&view);
             return view;
         }
+        for name in selection.names() {
+            // Under a name that has no stream yet, so that the view is found when it comes into being; before the view
+            // is there, which would be found twice then.
+            if self.streams.find(name.as_str()).is_none() {
+                self.add_stream(name, settings);
+            }
+        }
         let mut base = published;
         let mut events = Vec::new();
         if after < published && after >= self.streams.tail_base() {
@@ -307,12 +314,6 @@ impl Order {
         for event in events {
             let encode = |form: Form, out: &mut Vec<u8>| form.event(out, self.epoch, &event);
             self.views.append(std::slice::from_ref(&view), event.offset, event.time, &mut wakes, encode);
-        }
-        for name in selection.names() {
-            // Under a name that has no stream yet, so that the view is found when it comes into being.
-            if self.streams.find(name.as_str()).is_none() {
-                self.streams.add(name, settings.rules.of(name.as_str()));
-            }
         }
         let places: Vec<StreamIndex> = self.streams.selected(selection).map(|(index, _)| index).collect();
         for index in places {
