@@ -195,7 +195,7 @@ fn too_large(bytes_max: usize, content: Content) -> Problem {
 /// One line of a batch; what else reading gives (`id`, `time`) is passed over.
 #[derive(Deserialize)]
 struct Line<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "crate::json::data")]
     data: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
     event_type: Option<Cow<'a, str>>,
