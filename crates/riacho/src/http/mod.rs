@@ -29,6 +29,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use problem::{ErrorCode, Problem};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 /// What every request may use.
@@ -105,7 +106,7 @@ pub fn router(app: App, extra: Router) -> Router {
     let cors = cors(&app.settings().origins);
     let checked = app.clone();
     let counted = app.clone();
-    Router::new()
+    let routes = Router::new()
         .route("/streams", get(read::many).post(publish::batch).options(options_many))
         .route(
             "/streams/{*name}",
@@ -120,8 +121,11 @@ pub fn router(app: App, extra: Router) -> Router {
         .fallback(not_found)
         .with_state(app)
         .merge(extra)
-        .layer(middleware::from_fn_with_state(checked, same_site))
+        .layer(middleware::from_fn_with_state(checked, same_site));
+    let options = routes.clone();
+    routes
         .layer(cors)
+        .layer(middleware::from_fn_with_state(options, plain_options))
         .layer(middleware::from_fn_with_state(counted, count))
 }
 
@@ -170,6 +174,18 @@ async fn same_site(State(app): State<App>, request: Request, next: Next) -> Resp
         }
     }
     next.run(request).await
+}
+
+// The CORS layer takes every OPTIONS for a preflight; one that is none gets the route's own answer.
+async fn plain_options(State(routes): State<Router>, request: Request, next: Next) -> Response {
+    let preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() != Method::OPTIONS || preflight {
+        return next.run(request).await;
+    }
+    match routes.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
