@@ -21,6 +21,8 @@ pub mod http;
 pub mod limits;
 /// What is counted.
 pub mod metrics;
+/// Lines of JSON events.
+mod json;
 /// The one place that reads the clock.
 pub mod clock;
 /// What went wrong, for callers.

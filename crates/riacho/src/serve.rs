@@ -115,7 +115,11 @@ fn admit_listen(config: &Config) -> Result<(), Error> {
     Err(Error::new(ErrorKind::BadRequest, op))
 }
 
-fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
+/// What a server is started with under `config`, in a process that may open `descriptors` files.
+///
+/// # Errors
+/// Where the address to listen on cannot be resolved.
+pub fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
     let limits = &config.limits;
     let delivery = &config.delivery;
     let cores = thread::available_parallelism().map_or(1, usize::from);

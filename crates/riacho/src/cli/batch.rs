@@ -4,7 +4,7 @@
 //! a single line never waits for company.
 
 use super::lines::Lines;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -168,7 +168,7 @@ fn ndjson_line(line: &[u8], streams: bool) -> Result<Option<String>, String> {
         stream: Option<Cow<'a, str>>,
         #[serde(borrow, rename = "type")]
         event_type: Option<Cow<'a, str>>,
-        #[serde(borrow, default, deserialize_with = "present")]
+        #[serde(borrow, default, deserialize_with = "crate::json::data")]
         data: Option<&'a RawValue>,
     }
     let line = line.trim_ascii();
@@ -188,11 +188,6 @@ fn ndjson_line(line: &[u8], streams: bool) -> Result<Option<String>, String> {
         return Err("has no \"data\"".to_owned());
     }
     Ok(Some(text.to_owned()))
-}
-
-// `null` is a value, not an absence: as an `Option` alone it would be none.
-pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 // Far below what a server takes by default, so that a batch also fits where less is allowed.

@@ -19,7 +19,7 @@ use riacho_core::{
     event::{Data, EventType},
     name::StreamName,
 };
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use sha2::{Digest, Sha256};
 use std::{borrow::Cow, time::Duration};
@@ -196,17 +196,12 @@ fn too_large(bytes_max: usize, content: Content) -> Problem {
 /// One line of a batch; what else reading gives (`id`, `time`) is passed over.
 #[derive(Deserialize)]
 struct Line<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "crate::json::data")]
     data: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
     event_type: Option<Cow<'a, str>>,
     #[serde(borrow)]
     stream: Option<Cow<'a, str>>,
-}
-
-// `null` is a value, not an absence: as an `Option` alone it would be none.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 fn lines(

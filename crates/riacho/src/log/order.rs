@@ -322,6 +322,13 @@ impl Order {
             Views::enter(&view);
             return view;
         }
+        for name in selection.names() {
+            // Under a name that has no stream yet, so that the view is found when it comes into being; before the view
+            // is there, which would be found twice then.
+            if self.streams.find(name.as_str()).is_none() {
+                self.add_stream(name, settings);
+            }
+        }
         let mut base = published;
         let mut events = Vec::new();
         if after < published && after >= self.streams.tail_base() {
@@ -341,13 +348,6 @@ impl Order {
         for index in places {
             if let Some(stream) = self.streams.get_mut(index) {
                 stream.views.push(Arc::clone(&view));
-            }
-        }
-        for name in selection.names() {
-            // Under a name that has no stream yet, so that the view is found when it comes into being; and with it the
-            // views of patterns, which would not be looked for again.
-            if self.streams.find(name.as_str()).is_none() {
-                self.add_stream(name, settings);
             }
         }
         Views::enter(&view);

@@ -5,5 +5,9 @@
 
 /// Files that make events durable.
 mod store;
+/// Servers, clients and what they say.
+mod support;
 mod config;
 mod cli;
+/// One stream and many: publish, subscribe, resume, empty, list.
+mod streams;
