@@ -12,7 +12,7 @@ mod sse;
 mod subscription;
 
 pub(crate) use http1::{Connection, Response};
-pub(crate) use process::{Process, riacho};
+pub(crate) use process::{Process, riacho, run};
 pub(crate) use server::TestServer;
 pub(crate) use sse::{Event, Item, Parser};
 pub(crate) use subscription::{Lines, Page, Subscription};

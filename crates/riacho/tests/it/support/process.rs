@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     panic::Location,
     path::Path,
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
     thread,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -31,6 +31,16 @@ pub(crate) fn riacho(directory: &Path, args: &[&str]) -> Command {
     }
     command.args(args).current_dir(directory);
     command
+}
+
+/// Runs a command to its end, beside a server in this process.
+#[track_caller]
+pub(crate) fn run(directory: &Path, args: &[&str]) -> impl Future<Output = Output> + use<> {
+    let (at, mut command) = (Location::caller(), riacho(directory, args));
+    async move {
+        let output = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output());
+        patient(at, "the end of a command", output).await.unwrap().unwrap()
+    }
 }
 
 impl Process {

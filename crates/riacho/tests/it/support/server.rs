@@ -70,6 +70,12 @@ impl TestServer {
         }
     }
 
+    /// Starts one on the `directory` that another left, at its address.
+    #[track_caller]
+    pub(crate) fn start_at(directory: TempDir, address: SocketAddr) -> impl Future<Output = Self> + use<> {
+        Self::open(Location::caller(), directory, String::new(), address.to_string())
+    }
+
     /// Drains it; what it leaves is its directory.
     pub(crate) async fn stop(self) -> TempDir {
         self.server.stop().await;
