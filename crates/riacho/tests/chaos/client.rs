@@ -100,8 +100,9 @@ impl<S: AsyncRead + tokio::io::AsyncWrite + Unpin> Body<S> {
         }
     }
 
-    pub(crate) fn into_stream(self) -> S {
-        self.stream
+    /// Whether all that was read ends with whole chunks.
+    pub(crate) fn is_between_chunks(&self) -> bool {
+        self.at == Chunk::Size && self.raw.is_empty()
     }
 
     fn decode(&mut self, out: &mut Vec<u8>) {
@@ -220,8 +221,12 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin), rest: &mut Vec<u8>) ->
 }
 
 async fn read_some(stream: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> io::Result<()> {
+    // Otherwise it reads no more than happens to be free.
+    into.reserve(READ_BYTES);
     match stream.read_buf(into).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }
 }
+
+const READ_BYTES: usize = 64 * 1024;

@@ -50,7 +50,8 @@ async fn run(name: &str, settings: &[(&'static str, &str)]) {
 }
 
 async fn chaos(seed: u64, settings: &[(&'static str, String)]) {
-    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    settings.push(("RIACHO_RETRY", "100ms"));
     let mut server = Server::start(&settings, "").await;
     let proxy = Proxy::start(server.address, seed, "proxy", CUT_BYTES).await;
     let publishers = plan(seed, events());
@@ -68,7 +69,9 @@ async fn chaos(seed: u64, settings: &[(&'static str, String)]) {
     let all: Vec<usize> = (0..STREAMS).collect();
     let ledger = Arc::new(Mutex::new(Ledger::new("riacho follow", &all, &publishers)));
     ledgers.push(Arc::clone(&ledger));
-    let address = proxy.address;
+    // It waits longer before it comes back than the readers here do.
+    let gentle = Proxy::start(server.address, seed, "gentle", 16 * CUT_BYTES).await;
+    let address = gentle.address;
     tasks.spawn_blocking(move || follow(address, "s/*", &ledger));
 
     let acknowledged = Arc::new(Mutex::new(HashMap::new()));

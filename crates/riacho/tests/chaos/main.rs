@@ -25,6 +25,10 @@ mod plan;
 mod readers;
 /// Nothing is lost, repeated or out of order.
 mod exactly_once;
+/// Readers that stop reading.
+mod stall;
+/// Connections that change hands in awkward moments.
+mod takeover;
 /// Orders of steps in the log that are rare.
 mod races;
 

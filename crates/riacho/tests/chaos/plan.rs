@@ -68,12 +68,13 @@ pub(crate) fn plan(seed: u64, events: usize) -> Vec<Publisher> {
 /// The data of an event: it says which event it is, and ends in filling of a known kind. Some of it is in lines.
 pub(crate) fn text(planned: Planned) -> String {
     let Planned { line: (publisher, stream), number, bytes } = planned;
-    let mut text = format!("{publisher} {stream} {number} {bytes} ");
-    let letter = char::from(b'a' + u8::try_from(number % 26).unwrap());
-    while text.len() < bytes {
-        text.push(if number % 3 == 0 && text.len() % 61 == 0 { '\n' } else { letter });
-    }
-    text
+    let text = format!("{publisher} {stream} {number} {bytes} ");
+    let letter = String::from(char::from(b'a' + u8::try_from(number % 26).unwrap()));
+    let line = if number % 3 == 0 { letter.repeat(60) + "\n" } else { letter };
+    let missing = bytes.saturating_sub(text.len());
+    let mut filling = line.repeat(missing.div_ceil(line.len()));
+    filling.truncate(missing);
+    text + &filling
 }
 
 pub(crate) fn stream_name(stream: usize) -> String {

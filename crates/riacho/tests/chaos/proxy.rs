@@ -78,7 +78,7 @@ async fn connection(
     let (from_server, to_server) = server.into_split();
     let (cut, is_cut) = watch::channel(false);
     let cut = Arc::new(cut);
-    let upward = pump(from_client, to_server, random.clone(), &faults, bytes / 16 + 64, is_cut.clone(), &cut);
+    let upward = pump(from_client, to_server, random.clone(), &faults, bytes, is_cut.clone(), &cut);
     random.next();
     let downward = pump(from_server, to_client, random, &faults, bytes, is_cut, &cut);
     let ((from_client, to_server), (from_server, to_client)) = tokio::join!(upward, downward);
