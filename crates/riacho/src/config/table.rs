@@ -210,7 +210,7 @@ pub(super) static STREAM: &[Setting] = &[
         flag: None,
         default: "",
         shape: bytes(1, 1 << 50),
-        doc: "The oldest events are removed while a stream holds more than this.",
+        doc: "The oldest events are removed while a stream holds more than this, counted as records of the log: data, name, type and about 28 bytes each.",
     },
     Setting {
         name: "stream.keep.events",

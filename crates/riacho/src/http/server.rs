@@ -141,13 +141,17 @@ impl Accept {
     async fn run(self, listener: TcpListener) {
         let mut tasks = JoinSet::new();
         let mut drain = self.serving.drain.clone();
-        loop {
+        let drains = loop {
             tokio::select! {
                 // Accepting is cancel safe, and a connection not accepted yet is accepted below.
                 accepted = listener.accept() => self.accepted(accepted, &mut tasks).await,
-                () = async { drop(drain.wait_for(|drain| *drain).await) } => break,
+                drains = async { drain.wait_for(|drain| *drain).await.is_ok() } => break drains,
             }
             while tasks.try_join_next().is_some() {}
+        };
+        if !drains {
+            // The server was dropped, not stopped.
+            return;
         }
         let over = tokio::time::sleep(self.drain_time);
         let mut over = std::pin::pin!(over);

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics where it is wrong")]
+#![allow(clippy::print_stdout, reason = "shown only where a test fails: which case it was")]
 
 /// Files that make events durable.
 mod store;

@@ -66,7 +66,8 @@ async fn restart_tells_readers_which_memory_streams_lost_events() {
 #[tokio::test]
 async fn keep_bounds_a_memory_stream_and_its_readers_are_told() {
     let file = "[[stream]]\nmatch = \"m/events\"\ndurability = \"memory\"\nkeep = { events = 3 }\n\
-                [[stream]]\nmatch = \"m/bytes\"\ndurability = \"memory\"\nkeep = { bytes = 10 }\n";
+                [[stream]]\nmatch = \"m/bytes\"\ndurability = \"memory\"\nkeep = { bytes = 80 }\n";
+    // A record of these events is 39 bytes.
     let server = TestServer::with(file).await;
     for (stream, kept) in [("m/events", 3), ("m/bytes", 2)] {
         let first = server.publish(stream, "ab 0").await;
