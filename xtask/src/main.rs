@@ -1,3 +1,66 @@
 //! Riacho's automation; `cargo xtask help` lists the commands.
+//!
+//! `cargo xtask test` is the one test command: continuous integration runs it and nothing else.
 
-fn main() {}
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "the commands talk to a terminal")]
+
+/// Everything that must hold, step by step.
+mod test;
+/// What the machine needs for the tests.
+mod setup;
+/// Rules of the repository that no compiler checks.
+mod tidy;
+/// Short runs of the fuzz targets.
+mod fuzz;
+/// Chromium and nginx against the real binary.
+mod browser;
+/// Running other programs, in the root of the repository.
+mod command;
+
+use anyhow::{Context, Result, bail};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("xtask: {err:#}");
+            ExitCode::from(if err.is::<setup::Missing>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<()> {
+    match args {
+        [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
+        ["test" | "ci"] => test::run()?,
+        ["setup"] => setup::run()?,
+        ["tidy"] => tidy::run()?,
+        ["browser", names @ ..] => browser::run(names)?,
+        ["fuzz"] => fuzz::run(None, SECONDS)?,
+        ["fuzz", "--seconds", seconds] => fuzz::run(None, number(seconds)?)?,
+        ["fuzz", target] => fuzz::run(Some(target), SECONDS)?,
+        ["fuzz", target, "--seconds", seconds] => fuzz::run(Some(target), number(seconds)?)?,
+        other => bail!("no such command: {}; `cargo xtask help` lists them", other.join(" ")),
+    }
+    Ok(())
+}
+
+fn number(text: &str) -> Result<u32> {
+    text.parse().with_context(|| format!("expected a whole number of seconds, got `{text}`"))
+}
+
+/// How long each fuzz target runs unless told otherwise.
+const SECONDS: u32 = 10;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test, ci                      everything that must hold, the cheap first; stops at the first failure
+  setup                         installs what the tests need (Debian packages when root, else names them; npm ci)
+  tidy                          the rules of the repository that no compiler checks
+  fuzz [TARGET] [--seconds N]   runs the fuzz targets, or one, for N seconds each (10)
+  browser [FILE...]             Chromium and nginx against the real binary: all of tests/browser, or some of its files
+  help                          this list
+";

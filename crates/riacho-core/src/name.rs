@@ -66,6 +66,9 @@ impl Pattern {
     /// Says which rule of the type's shape is broken.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         check(text)?;
+        if !text.contains('*') {
+            return Err(NameError::NoStar);
+        }
         let mut segments = text.split('/').peekable();
         while let Some(segment) = segments.next() {
             match segment {
@@ -204,6 +207,8 @@ pub enum NameError {
     Control,
     /// `*` in a name.
     Star,
+    /// No `*` in a pattern.
+    NoStar,
     /// `*` beside other characters in a segment of a pattern.
     StarInSegment,
     /// `**` before the last segment of a pattern.
@@ -219,6 +224,7 @@ impl Display for NameError {
             Self::TooLong => write!(f, "is longer than {NAME_BYTES_MAX} bytes"),
             Self::Control => f.write_str("holds a control character"),
             Self::Star => f.write_str("holds `*`, which only patterns may (GET /streams?stream=a/*)"),
+            Self::NoStar => f.write_str("holds no `*`, as a pattern must"),
             Self::StarInSegment => {
                 f.write_str("uses `*` beside other characters; it stands for a whole segment")
             }

@@ -44,7 +44,13 @@ impl Start {
         if let Some(from) = from {
             return Self::parse_from(from);
         }
-        tail.map_or(Ok(Self::Now), |n| n.parse().map(Self::Tail).map_err(|_| StartError::Tail))
+        tail.map_or(Ok(Self::Now), Self::parse_tail)
+    }
+
+    // `u64::from_str` alone would also take `+1`.
+    fn parse_tail(text: &str) -> Result<Self, StartError> {
+        let digits = Some(text).filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+        digits.and_then(|t| t.parse().ok()).map(Self::Tail).ok_or(StartError::Tail)
     }
 
     fn parse_from(text: &str) -> Result<Self, StartError> {
@@ -56,7 +62,8 @@ impl Start {
         if let Some(ago) = parse_duration(text) {
             return Ok(Self::Ago(ago));
         }
-        if let Some(time) = parse_rfc3339(text) {
+        // An unescaped `+01:00` in a query arrives as ` 01:00`.
+        if let Some(time) = parse_rfc3339(text).or_else(|| parse_rfc3339(&text.replacen(' ', "+", 1))) {
             return Ok(Self::Since(time));
         }
         text.parse().map(Self::After).map_err(|_| StartError::From)

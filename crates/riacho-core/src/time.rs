@@ -14,6 +14,9 @@ pub fn rfc3339(millis: Millis) -> String {
 }
 
 /// Takes an RFC 3339 time, e.g. `2026-11-21T10:54:00Z` or with an offset as `+01:00`; before 1970 is 0.
+///
+/// What is finer than a millisecond is cut off; a leap second is the second before it. Some other ISO 8601 forms with a
+/// zone are taken as well, but not promised.
 pub fn parse_rfc3339(text: &str) -> Option<Millis> {
     let time: jiff::Timestamp = text.parse().ok()?;
     Some(u64::try_from(time.as_millisecond()).unwrap_or(0))
@@ -35,7 +38,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.checked_mul(millis)?))
 }
 
-/// A duration in the largest unit that holds it exactly: the inverse of [`parse_duration`].
+/// A duration in the largest unit that holds it exactly: the inverse of [`parse_duration`]. What is finer than a
+/// millisecond is cut off.
 pub fn duration_text(duration: Duration) -> String {
     let millis = duration.as_millis();
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {

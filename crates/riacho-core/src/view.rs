@@ -82,7 +82,7 @@ impl View {
         self.bytes
     }
 
-    /// Appends the encoded event of `offset`.
+    /// Appends the encoded event of `offset`: above all offsets appended before, at least one byte.
     ///
     /// A chunk that readers hold is not written to: a short one is copied, after a long one a new chunk begins.
     pub fn append(&mut self, offset: Offset, event: &[u8], now: Millis) {
@@ -106,7 +106,7 @@ impl View {
     }
 
     /// Drops the oldest chunks while the view holds more than `bytes_max`, and those whose newest event is older than
-    /// `oldest`. The newest chunk stays within the byte bound whatever its age says: it holds what is being sent.
+    /// `oldest`. The newest chunk stays, whatever its size and age: it holds what is being sent. Gives the bytes dropped.
     pub fn trim(&mut self, bytes_max: usize, oldest: Millis) -> usize {
         let before = self.bytes;
         while self.chunks.len() > 1 {
@@ -119,7 +119,7 @@ impl View {
         before - self.bytes
     }
 
-    /// Drops all bytes before `position`: every reader has passed them. Whole chunks only.
+    /// Drops all bytes before `position`: every reader has passed them. Whole chunks only. Gives the bytes dropped.
     pub fn release(&mut self, position: u64) -> usize {
         let before = self.bytes;
         while self.chunks.front().is_some_and(|c| c.start + c.bytes.len() as u64 <= position) {
@@ -143,8 +143,8 @@ impl View {
         Some(chunk.start + within as u64)
     }
 
-    /// Gives the bytes from `position` on, as up to `out.len()` slices, each from an event's end to its chunk's end.
-    /// `None` where the view no longer holds them.
+    /// Gives the bytes from `position` on, as up to `out.len()` slices, each to its chunk's end, which is an event's end;
+    /// only the first may begin within an event. `None` where the view no longer holds them.
     pub fn read(&self, position: u64, out: &mut [Option<Slice>]) -> Option<Read> {
         let mut read = Read { slices: 0, events: 0, newest: self.newest().unwrap_or(self.base), more: false };
         if position >= self.end {

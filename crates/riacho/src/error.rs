@@ -18,6 +18,8 @@ pub enum ErrorKind {
     Failed,
     /// What the disk holds is not what was written; an operator must look.
     Corrupt,
+    /// What is asked for is no longer kept.
+    Trimmed,
     /// A named limit is reached; later may do.
     Overloaded,
     /// Something outside (an address, a file, a peer) is not to be had.
@@ -49,6 +51,16 @@ impl Error {
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Logs that a subscription ended by this failure; the reader resumes from its cursor.
+    pub(crate) fn log_end_of_subscription(&self) {
+        match self.kind {
+            ErrorKind::Trimmed => {
+                tracing::info!(reason = "slow", error = self.chain(), "subscription closed")
+            }
+            _ => tracing::warn!(error = self.chain(), "subscription closed: the log could not be read"),
+        }
     }
 
     /// The failure and its causes on one line.

@@ -134,7 +134,7 @@ pub fn help(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
         if !page.lost.is_empty() {
             if feed.into_next > 0 {
                 let op = "go on in the middle of an event that is no longer kept";
-                return Err(Error::new(ErrorKind::Failed, op));
+                return Err(Error::new(ErrorKind::Trimmed, op));
             }
             let control = Control::Reset { reason: ResetReason::Trimmed, streams: page.lost };
             form.control(&mut bytes, log.position(from), &control);

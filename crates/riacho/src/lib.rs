@@ -21,10 +21,14 @@ pub mod http;
 pub mod limits;
 /// What is counted.
 pub mod metrics;
+/// Lines of JSON events.
+mod json;
 /// The one place that reads the clock.
 pub mod clock;
 /// What went wrong, for callers.
 pub mod error;
+/// The demo: pages, and the streams the server feeds itself.
+pub mod demo;
 /// A configuration becomes a running server.
 pub mod serve;
 /// The commands of the `riacho` binary.

@@ -20,11 +20,12 @@ pub struct Connections {
 struct Address {
     ip: IpAddr,
     count: AtomicUsize,
+    // A circle until the last connection from the address ends, which removes this from the map.
+    connections: Arc<Connections>,
 }
 
-/// One connection's place; given back when dropped. Two words, as there is one per subscriber.
+/// One connection's place; given back when dropped. One word, as there is one per subscriber.
 pub struct Permit {
-    connections: Arc<Connections>,
     address: Arc<Address>,
 }
 
@@ -59,22 +60,24 @@ impl Connections {
             return Err(Hit::Total);
         }
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let address =
-            addresses.entry(ip).or_insert_with(|| Arc::new(Address { ip, count: AtomicUsize::new(0) }));
+        let address = addresses.entry(ip).or_insert_with(|| {
+            Arc::new(Address { ip, count: AtomicUsize::new(0), connections: Arc::clone(self) })
+        });
         if address.count.load(Ordering::Relaxed) >= self.per_address_max {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return Err(Hit::Address);
         }
         address.count.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { connections: Arc::clone(self), address: Arc::clone(address) })
+        Ok(Permit { address: Arc::clone(address) })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.connections.count.fetch_sub(1, Ordering::Relaxed);
+        let connections = &self.address.connections;
+        connections.count.fetch_sub(1, Ordering::Relaxed);
         // Under the lock, so that nobody is admitted to an entry that is being removed.
-        let mut addresses = self.connections.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = connections.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if self.address.count.fetch_sub(1, Ordering::Relaxed) == 1 {
             addresses.remove(&self.address.ip);
         }

@@ -78,7 +78,8 @@ impl Metrics {
             registry.register(name, help, gauge);
         };
         gauge("connections", "Connections open", self.connections.count());
-        gauge("streams", "Streams with events or readers", health.streams);
+        gauge("streams", "Streams that have or had events", health.streams);
+        gauge("followers", "Subscribers that are tasks: HTTP/2, NDJSON, long-poll", health.followers);
         gauge("views", "Views", health.views.0);
         gauge("views_bytes", "Encoded events held by views", health.views.1);
         gauge("tail_bytes", "Newest durable events in memory", health.memory.0);

@@ -2,17 +2,22 @@
 
 use crate::{
     clock,
-    config::{Config, Listen},
+    config::{Config, Durability, Keep, Listen, StreamRule, StreamRules},
+    demo,
     error::{Error, ErrorKind},
     http::{
         self, connection,
         server::{Server, Settings},
     },
-    log::{self, store::StoreSettings},
+    log::{self, Batch, Entry, Log, store::StoreSettings},
     reactor,
     view::ViewLimits,
 };
 use axum::Router;
+use riacho_core::{
+    event::{Data, EventType},
+    name::{Selector, StreamName},
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{net::ToSocketAddrs, thread, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,13 +36,17 @@ pub fn run(config: &Config, demo: bool) -> Result<(), Error> {
 
 async fn serve(config: &Config, demo: bool) -> Result<(), Error> {
     admit_listen(config)?;
-    let settings = settings(config, raise_descriptors())?;
+    let mut settings = settings(config, raise_descriptors())?;
+    if demo {
+        settings.log.rules = demo_rules(settings.log.rules);
+    }
     let handler = |err| Error::new(ErrorKind::Unavailable, "listen to signals").caused_by(err);
     let mut term = signal(SignalKind::terminate()).map_err(handler)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(handler)?;
     let connections = settings.connections_max;
     let started = clock::instant();
-    let server = Server::start(settings, |_| Router::new()).await?;
+    let server = Server::start(settings, |_| if demo { demo::routes() } else { Router::new() }).await?;
+    let feeding = demo.then(|| tokio::spawn(feed_demo(server.log().clone())));
     let address = server.address();
     tracing::info!(%address, data = %config.log.data.display(), connections_max = connections,
         start_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "serving");
@@ -46,7 +55,6 @@ async fn serve(config: &Config, demo: bool) -> Result<(), Error> {
             "only this machine can reach the server; --listen with --anonymous opens it to others"
         );
     }
-    let _ = demo;
     // Not under systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let signal = tokio::select! {
@@ -56,9 +64,42 @@ async fn serve(config: &Config, demo: bool) -> Result<(), Error> {
     };
     tracing::info!(signal, "draining");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    if let Some(feeding) = feeding {
+        feeding.abort();
+    }
     server.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+// Until it is aborted. What cannot be published is left out: the next second has newer.
+async fn feed_demo(log: Log) {
+    demo::feed(|stream, event_type, data| {
+        let log = log.clone();
+        async move {
+            let entry = Entry {
+                stream: StreamName::parse(stream).expect("the demo's streams have names"),
+                event_type: event_type
+                    .map(|text| EventType::parse(text).expect("the demo's types are types")),
+                data: Data::json(data.to_string()).expect("a JSON value is JSON"),
+            };
+            if let Err(err) = log.append(Batch { entries: vec![entry], key: None }).await {
+                tracing::debug!(stream, error = ?err, "demo event not published");
+            }
+        }
+    })
+    .await;
+}
+
+// What the demo wants for its streams, unless configured otherwise.
+fn demo_rules(rules: StreamRules) -> StreamRules {
+    let rule = |stream, durability| StreamRule {
+        matches: Selector::parse(stream).expect("the demo's streams have names"),
+        durability,
+        keep: Keep { events: Some(3600), ..Keep::DEFAULT },
+        closed: false,
+    };
+    rules.or(rule(demo::CLOCK_STREAM, Durability::Durable)).or(rule(demo::METRICS_STREAM, Durability::Memory))
 }
 
 // Everyone who reaches the address may read and write everything, so an open address has to be asked for.
@@ -74,7 +115,11 @@ fn admit_listen(config: &Config) -> Result<(), Error> {
     Err(Error::new(ErrorKind::BadRequest, op))
 }
 
-fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
+/// What a server is started with under `config`, in a process that may open `descriptors` files.
+///
+/// # Errors
+/// Where the address to listen on cannot be resolved.
+pub fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
     let limits = &config.limits;
     let delivery = &config.delivery;
     let cores = thread::available_parallelism().map_or(1, usize::from);

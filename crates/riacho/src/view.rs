@@ -96,6 +96,11 @@ impl SharedView {
         self.subscribers.load(Ordering::Relaxed)
     }
 
+    /// How many of them are tasks.
+    pub fn followers(&self) -> usize {
+        self.followers.load(Ordering::Relaxed)
+    }
+
     /// Its bytes. Hold it for a look, never across a wait or a send.
     pub fn lock(&self) -> MutexGuard<'_, View> {
         // A panic while appending leaves a prefix of whole events at worst.

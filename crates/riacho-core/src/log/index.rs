@@ -251,13 +251,12 @@ impl IndexHeader {
         if fields.array()? != INDEX_MAGIC {
             return Err(Damage::Magic);
         }
-        match fields.u32()? {
-            VERSION => {}
-            other => return Err(Damage::Version(other)),
-        }
-        let salt = fields.u32()?;
+        let (version, salt) = (fields.u32()?, fields.u32()?);
         let mut fields = Fields(check_block(salt, 0, bytes)?);
         fields.take(16)?;
+        if version != VERSION {
+            return Err(Damage::Version(version));
+        }
         Ok(Self {
             salt,
             base: fields.u64()?,

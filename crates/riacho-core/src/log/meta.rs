@@ -2,6 +2,7 @@
 //!
 //! One file: magic 8, version u32, epoch u64, reserved u64, forgotten u64, forgotten at u64, streams u32 and for each
 //! name, trimmed u64, memory u8; sources u32 and for each name and position; crc32c u32 over all before it.
+//! Magic, version and checksum stay where they are in every version.
 
 use super::{
     fields::{Fields, put16, put32, text},
@@ -39,6 +40,8 @@ pub struct MetaStream {
     pub trimmed: Offset,
     /// Whether its events live in memory only.
     pub memory: bool,
+    /// The offset from which on that holds; see `Record::Durability`.
+    pub durability_at: Offset,
 }
 
 impl Meta {
@@ -54,6 +57,7 @@ impl Meta {
             put16(&mut out, stream.name.as_str().as_bytes());
             out.extend_from_slice(&stream.trimmed.to_le_bytes());
             out.push(stream.memory.into());
+            out.extend_from_slice(&stream.durability_at.to_le_bytes());
         }
         out.extend_from_slice(&(self.sources.len() as u32).to_le_bytes());
         for (source, position) in &self.sources {
@@ -75,24 +79,20 @@ impl Meta {
         if fields.array()? != META_MAGIC {
             return Err(Damage::Magic);
         }
+        if crc32c::crc32c(bytes) != u32::from_le_bytes(*crc) {
+            return Err(Damage::Checksum);
+        }
         match fields.u32()? {
             VERSION => {}
             other => return Err(Damage::Version(other)),
-        }
-        if crc32c::crc32c(bytes) != u32::from_le_bytes(*crc) {
-            return Err(Damage::Checksum);
         }
         let epoch = Epoch(NonZeroU64::new(fields.u64()?).ok_or(Damage::Shape)?);
         let (reserved, forgotten, forgotten_at) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let mut streams = Vec::new();
         for _ in 0..fields.u32()? {
             let (name, trimmed) = (fields.name()?, fields.u64()?);
-            let memory = match fields.u8()? {
-                0 => false,
-                1 => true,
-                _ => return Err(Damage::Shape),
-            };
-            streams.push(MetaStream { name, trimmed, memory });
+            let (memory, durability_at) = (fields.flag()?, fields.u64()?);
+            streams.push(MetaStream { name, trimmed, memory, durability_at });
         }
         let mut sources = Vec::new();
         for _ in 0..fields.u32()? {

@@ -7,7 +7,7 @@
 //! [`Damage`]; they never allocate more than they were given.
 //!
 //! Header ([`HEADER_BYTES`]): magic 8, version u32, salt u32, epoch u64, base u64, reserved u64, created u64, zeros 12,
-//! crc32c u32. Frame ([`FRAME_BYTES`] and records): magic u32, length of the records u32, crc32c u32, first offset u64,
+//! crc32c u32; magic, version and checksum stay where they are in every version. Frame ([`FRAME_BYTES`] and records): magic u32, length of the records u32, crc32c u32, first offset u64,
 //! count of records u32. Record ([`RECORD_BYTES`] and body): length of the body u32, crc32c u32, kind u8, fields.
 
 use super::fields::{Fields, put16, put32, text};
@@ -52,10 +52,15 @@ pub enum Record {
         /// When.
         time: Millis,
     },
-    /// The events of `stream` live in memory only.
-    MemoryStream {
+    /// Where the events of `stream` live from `at` on.
+    Durability {
         /// The stream.
         stream: StreamName,
+        /// Whether in memory only.
+        memory: bool,
+        /// The first offset this is said of. Of two such records the one with the higher offset holds: the later one may
+        /// outlive the earlier one or not.
+        at: Offset,
     },
     /// The log was closed in order: nothing that its memory knew is missing here.
     Closed {
@@ -216,7 +221,10 @@ impl<'a> RawRecord<'a> {
             KIND_EMPTIED => {
                 Record::Emptied { stream: fields.name()?, upto: fields.u64()?, time: fields.u64()? }
             }
-            KIND_MEMORY => Record::MemoryStream { stream: fields.name()? },
+            KIND_DURABILITY => {
+                let (stream, memory) = (fields.name()?, fields.flag()?);
+                Record::Durability { stream, memory, at: fields.u64()? }
+            }
             KIND_CLOSED => {
                 let next = fields.u64()?;
                 let mut memory = Vec::new();
@@ -315,9 +323,11 @@ impl Record {
                 out.extend_from_slice(&upto.to_le_bytes());
                 out.extend_from_slice(&time.to_le_bytes());
             }
-            Self::MemoryStream { stream } => {
-                out.push(KIND_MEMORY);
+            Self::Durability { stream, memory, at } => {
+                out.push(KIND_DURABILITY);
                 put16(out, stream.as_str().as_bytes());
+                out.push((*memory).into());
+                out.extend_from_slice(&at.to_le_bytes());
             }
             Self::Closed { next, memory } => {
                 out.push(KIND_CLOSED);
@@ -334,6 +344,13 @@ impl Record {
         patch(out, start, &(len as u32).to_le_bytes());
         patch(out, start + 4, &crc.to_le_bytes());
     }
+}
+
+/// The bytes of the record of `event`: what it costs in a log, before checksums of frames.
+pub fn record_bytes(event: &Event) -> u64 {
+    let event_type = event.event_type.as_ref().map_or(0, |event_type| 2 + event_type.as_str().len());
+    let fields = 1 + 8 + 8 + 1 + 2;
+    (RECORD_BYTES + fields + event.stream.as_str().len() + event_type + event.data.text.len()) as u64
 }
 
 /// Writes one frame of `records` to the end of `out`, and says where in `out` each record begins.
@@ -488,6 +505,10 @@ impl SegmentHeader {
         if fields.array()? != SEGMENT_MAGIC {
             return Err(Damage::Magic);
         }
+        let crc = Fields(bytes.get(checked.len()..).unwrap_or_default()).u32()?;
+        if crc != crc32c::crc32c(checked) {
+            return Err(Damage::Checksum);
+        }
         match fields.u32()? {
             VERSION => {}
             other => return Err(Damage::Version(other)),
@@ -495,10 +516,6 @@ impl SegmentHeader {
         let salt = fields.u32()?;
         let epoch = fields.u64()?;
         let (base, reserved, created) = (fields.u64()?, fields.u64()?, fields.u64()?);
-        fields.take(12)?;
-        if fields.u32()? != crc32c::crc32c(checked) {
-            return Err(Damage::Checksum);
-        }
         let epoch = Epoch(NonZeroU64::new(epoch).ok_or(Damage::Shape)?);
         Ok(Self { epoch, base, salt, reserved, created })
     }
@@ -558,7 +575,7 @@ const KIND_SOURCE: u8 = 3;
 const KIND_KEY: u8 = 4;
 const KIND_RESERVE: u8 = 5;
 const KIND_EMPTIED: u8 = 6;
-const KIND_MEMORY: u8 = 7;
+const KIND_DURABILITY: u8 = 7;
 const KIND_CLOSED: u8 = 8;
 const FLAG_JSON: u8 = 1;
 const FLAG_TYPE: u8 = 2;

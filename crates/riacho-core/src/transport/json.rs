@@ -50,24 +50,36 @@ pub(super) fn data(out: &mut Vec<u8>, data: &Data) {
     if !data.json {
         return string(out, &data.text);
     }
+    let start = out.len();
     // In valid JSON a bare line break can only be white space between tokens.
     out.extend(data.text.bytes().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }));
+    escape_separators(out, start);
 }
 
-/// Appends `text` as a JSON string. U+2028 and U+2029 are escaped as well: some line readers end lines at them.
+/// Appends `text` as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     let start = out.len();
     // Writing to a Vec cannot fail, and a str has no other reason to.
     let written = serde_json::to_writer(&mut *out, text);
     debug_assert!(written.is_ok(), "a str serialises into memory");
-    if memchr::memmem::find(text.as_bytes(), LINE_SEPARATORS).is_some() {
-        let escaped = String::from_utf8_lossy(out.get(start..).unwrap_or_default())
-            .replace('\u{2028}', "\\u2028")
-            .replace('\u{2029}', "\\u2029");
-        out.truncate(start);
-        out.extend_from_slice(escaped.as_bytes());
+    escape_separators(out, start);
+}
+
+// Escapes the line breaks that JSON allows in strings, and nowhere else: Python's line readers, for one, end a line at
+// them. An escape in place of a character is the same JSON value.
+fn escape_separators(out: &mut Vec<u8>, start: usize) {
+    let json = out.get(start..).unwrap_or_default();
+    let found = |prefix: &[u8]| memchr::memmem::find(json, prefix).is_some();
+    if !found(SEPARATORS_PREFIX) && !found("\u{85}".as_bytes()) {
+        return;
     }
+    let escaped = String::from_utf8_lossy(json)
+        .replace('\u{85}', "\\u0085")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029");
+    out.truncate(start);
+    out.extend_from_slice(escaped.as_bytes());
 }
 
 // The two bytes that U+2028 and U+2029 begin with.
-const LINE_SEPARATORS: &[u8] = b"\xe2\x80";
+const SEPARATORS_PREFIX: &[u8] = b"\xe2\x80";

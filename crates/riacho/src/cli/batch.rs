@@ -168,7 +168,7 @@ fn ndjson_line(line: &[u8], streams: bool) -> Result<Option<String>, String> {
         stream: Option<Cow<'a, str>>,
         #[serde(borrow, rename = "type")]
         event_type: Option<Cow<'a, str>>,
-        #[serde(borrow)]
+        #[serde(borrow, default, deserialize_with = "crate::json::data")]
         data: Option<&'a RawValue>,
     }
     let line = line.trim_ascii();

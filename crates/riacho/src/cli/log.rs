@@ -1,11 +1,9 @@
 //! `log inspect`, `log verify`, `log repair`: a log on disk, while no server runs on it.
 
 use super::{Env, Failure, print, progress::Progress, settings::SettingArgs};
+use crate::log::{offline, store::StdDisk};
 use clap::{Args, Subcommand};
-use std::{
-    fmt::Display,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Display, path::PathBuf};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Log {
@@ -18,6 +16,10 @@ pub(super) enum Log {
         /// Change the files. What is cut off is lost; keep a copy of the directory.
         #[arg(long)]
         apply: bool,
+        /// Also end continuity, as after restoring an older copy: readers that come with a cursor are told, and get all
+        /// that is kept.
+        #[arg(long)]
+        new_epoch: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -35,57 +37,47 @@ pub(super) struct Place {
 impl Log {
     pub(super) fn run(self, env: &Env) -> Result<(), Failure> {
         match self {
-            Self::Inspect(place) => report(offline::inspect(&place.dir(env)?)),
+            Self::Inspect(place) => report(&offline::inspect(&place.disk(env)?).map_err(failed)?),
             Self::Verify(place) => {
-                let dir = place.dir(env)?;
+                let disk = place.disk(env)?;
                 let mut progress = Progress::new("verifying");
-                let found = offline::verify(&dir, &mut |done, total| progress.at(done, total));
+                let found = offline::verify(&disk, &mut |done, total| progress.at(done, total));
                 progress.done();
-                report(found)
+                let found = found.map_err(failed)?;
+                report(&found)?;
+                if found.problems.is_empty() {
+                    return Ok(());
+                }
+                Err(Failure::Failed(
+                    "the log is damaged; `riacho log repair` says what can be kept".to_owned(),
+                ))
             }
-            Self::Repair { apply, place } => report(offline::repair(&place.dir(env)?, apply)),
+            Self::Repair { apply, new_epoch, place } => {
+                let disk = place.disk(env)?;
+                report(&offline::repair(&disk, apply, new_epoch, crate::log::random()).map_err(failed)?)
+            }
         }
     }
 }
 
 impl Place {
-    fn dir(self, env: &Env) -> Result<PathBuf, Failure> {
-        match self.dir {
-            Some(dir) => Ok(dir),
-            None => Ok(SettingArgs::of_file(self.config).load_or_fail(env)?.log.data),
+    fn disk(self, env: &Env) -> Result<StdDisk, Failure> {
+        let dir = match self.dir {
+            Some(dir) => dir,
+            None => SettingArgs::of_file(self.config).load_or_fail(env)?.log.data,
+        };
+        // Opening would make a log where there is none.
+        if !dir.is_dir() {
+            return Err(Failure::Failed(format!("there is no log at {}", dir.display())));
         }
+        StdDisk::new(&dir).map_err(|err| Failure::Failed(format!("cannot open {}: {err}", dir.display())))
     }
 }
 
-fn report(found: Result<impl Display, crate::error::Error>) -> Result<(), Failure> {
-    match found {
-        Ok(report) => print(format_args!("{}\n", report.to_string().trim_end())),
-        Err(err) => Err(Failure::Failed(err.chain())),
-    }
+fn report(report: &impl Display) -> Result<(), Failure> {
+    print(format_args!("{}\n", report.to_string().trim_end()))
 }
 
-// PLUG IN HERE: this module goes, and `use crate::log::offline;` comes above. `verify` must give an error, or its report
-// a way to tell, when something is wrong: then the exit code is 1.
-mod offline {
-    use super::Path;
-    use crate::error::{Error, ErrorKind};
-
-    fn missing(what: &str, dir: &Path) -> Result<String, Error> {
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            format!("{what} {}: this build has no tools for logs yet", dir.display()),
-        ))
-    }
-
-    pub(super) fn inspect(dir: &Path) -> Result<String, Error> {
-        missing("inspect", dir)
-    }
-
-    pub(super) fn verify(dir: &Path, _progress: &mut dyn FnMut(u64, u64)) -> Result<String, Error> {
-        missing("verify", dir)
-    }
-
-    pub(super) fn repair(dir: &Path, _apply: bool) -> Result<String, Error> {
-        missing("repair", dir)
-    }
+fn failed(err: crate::error::Error) -> Failure {
+    Failure::Failed(err.chain())
 }

@@ -66,7 +66,7 @@ struct Line<'a> {
     id: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "type")]
     event_type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "crate::json::data")]
     data: Option<&'a RawValue>,
 }
 

@@ -51,6 +51,12 @@ impl StreamRules {
         Self { configured, last_resort: Arc::new(StreamRule::last_resort()) }
     }
 
+    /// The same, with `rule` where no configured one matches.
+    pub fn or(mut self, rule: StreamRule) -> Self {
+        self.configured.push(Arc::new(rule));
+        self
+    }
+
     /// What holds for the stream `name`.
     pub fn of(&self, name: &str) -> &Arc<StreamRule> {
         self.configured(name).unwrap_or(&self.last_resort)

@@ -129,7 +129,7 @@ settings! {
         streams_per_subscription_max: usize = "100", count(1, 10_000);
         /// Streams that exist at one time.
         streams_max: usize = "1000000", count(1, 100_000_000);
-        /// Idempotency keys that are remembered; beyond it the oldest are forgotten before their ten minutes are over.
+        /// Idempotency keys that are remembered, each for fifteen minutes; beyond it requests with a new key are refused.
         idempotency_keys_max: usize = "1000000", count(1, 100_000_000);
         /// Memory of one view: the encoded events that its subscribers share. Slower readers are fed from the log.
         view_bytes_max: usize = "4MiB", bytes(64 << 10, 1 << 40);
@@ -139,7 +139,7 @@ settings! {
         tail_bytes_max: usize = "64MiB", bytes(64 << 10, 1 << 40);
         /// Memory of all `memory` streams together; beyond it their oldest events go first.
         memory_bytes_max: usize = "256MiB", bytes(64 << 10, 1 << 40);
-        /// How long a long-poll request may be held; a longer `wait=` is cut to it.
+        /// How long a long-poll request may be held; a longer `wait=` is refused.
         long_poll_wait_max: Duration = "60s", millis(0, 600_000);
         /// Events in one page of a long-poll answer.
         page_events_max: usize = "1000", count(1, 100_000);
@@ -210,7 +210,7 @@ pub(super) static STREAM: &[Setting] = &[
         flag: None,
         default: "",
         shape: bytes(1, 1 << 50),
-        doc: "The oldest events are removed while a stream holds more than this.",
+        doc: "The oldest events are removed while a stream holds more than this, counted as records of the log: data, name, type and about 28 bytes each.",
     },
     Setting {
         name: "stream.keep.events",

@@ -5,6 +5,7 @@
 
 use crate::{
     limits::Permit,
+    metrics::Metrics,
     reactor::{Reactors, Ticket},
     transport::body::Handoff,
 };
@@ -50,107 +51,111 @@ pub struct Settings {
     pub heartbeat: Duration,
 }
 
-/// Serves one connection until it ends, leaves for a reactor, or the server drains.
-pub async fn serve(
-    stream: TcpStream,
-    address: SocketAddr,
-    permit: Permit,
-    router: Router,
-    reactors: Arc<Reactors>,
-    settings: Settings,
-    drain: watch::Receiver<bool>,
-) {
-    let mut io = Io { stream, prefix: Bytes::new(), handoff: Arc::default() };
-    let begun = tokio::time::timeout(settings.head_time_max, io.begin()).await;
-    match begun {
-        Ok(Ok(Protocol::Http1)) => serve_http1(io, address, permit, router, reactors, settings, drain).await,
-        Ok(Ok(Protocol::Http2)) => serve_http2(io, address, permit, router, settings, drain).await,
-        // Nothing was asked, so there is nobody to answer.
-        Ok(Ok(Protocol::None) | Err(_)) | Err(_) => drop(permit),
-    }
+/// What all connections are served with.
+#[derive(Clone)]
+pub struct Serving {
+    /// Answers requests.
+    pub router: Router,
+    /// Take over the sockets of SSE subscribers.
+    pub reactors: Arc<Reactors>,
+    /// Count what goes wrong before a request is one.
+    pub metrics: Arc<Metrics>,
+    /// Bounds.
+    pub settings: Settings,
+    /// Whether the server is shutting down.
+    pub drain: watch::Receiver<bool>,
 }
 
-async fn serve_http1(
-    io: Io,
-    address: SocketAddr,
-    permit: Permit,
-    router: Router,
-    reactors: Arc<Reactors>,
-    settings: Settings,
-    drain: watch::Receiver<bool>,
-) {
-    let handoff = Arc::clone(&io.handoff);
-    let service = answer(router, Peer { address, handoff: Some(Arc::clone(&handoff)) });
-    let mut connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.head_time_max)
-        // hyper's least; a larger head is answered 431 when the buffer is full.
-        .max_buf_size(settings.head_bytes_max.max(8192))
-        .serve_connection(TokioIo::new(io), service);
-    let mut draining = pin!(drained(drain));
-    let mut told = false;
-    let leaving = poll_fn(|cx| {
-        if !told && draining.as_mut().poll(cx).is_ready() {
-            told = true;
-            Pin::new(&mut connection).graceful_shutdown();
-        }
-        match connection.poll_without_shutdown(cx) {
-            Poll::Ready(ended) => Poll::Ready(Err(ended)),
-            Poll::Pending => match handoff.take() {
-                Some(subscription) => Poll::Ready(Ok(subscription)),
-                None => Poll::Pending,
-            },
-        }
-    })
-    .await;
-    let parts = connection.into_parts();
-    match leaving {
-        Ok((seat, place)) => {
-            // What was pipelined after the SSE request is dropped with `read_buf`: it can have no answer.
-            let stream = parts.io.into_inner().stream;
-            if let Ok(socket) = stream.into_std() {
-                reactors.serve(Ticket { socket: socket.into(), seat, place, permit });
-            }
-        }
-        Err(ended) => {
-            if let Err(err) = ended {
-                tracing::debug!(peer = %address, error = %err, "connection ended");
-            }
-            let mut stream = parts.io.into_inner().stream;
-            let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+impl Serving {
+    /// Serves one connection until it ends, leaves for a reactor, or the server drains.
+    pub async fn serve(self, stream: TcpStream, address: SocketAddr, permit: Permit) {
+        let mut io = Io { stream, prefix: Bytes::new(), handoff: Arc::default() };
+        let begun = tokio::time::timeout(self.settings.head_time_max, io.begin()).await;
+        match begun {
+            Ok(Ok(Protocol::Http1)) => self.serve_http1(io, address, permit).await,
+            Ok(Ok(Protocol::Http2)) => self.serve_http2(io, address, permit).await,
+            // Nothing was asked, so there is nobody to answer.
+            Ok(Ok(Protocol::None) | Err(_)) => {}
+            Err(_) => self.metrics.limit("head_time_max"),
         }
     }
-}
 
-async fn serve_http2(
-    io: Io,
-    address: SocketAddr,
-    permit: Permit,
-    router: Router,
-    settings: Settings,
-    drain: watch::Receiver<bool>,
-) {
-    let service = answer(router, Peer { address, handoff: None });
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(settings.heartbeat)
-        .keep_alive_timeout(settings.heartbeat)
-        .max_concurrent_streams(HTTP2_STREAMS_MAX)
-        .max_header_list_size(u32::try_from(settings.head_bytes_max).unwrap_or(u32::MAX))
-        .serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        // The connection is polled again below: nothing is lost when the drain comes first.
-        ended = &mut connection => ended,
-        () = drained(drain) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    async fn serve_http1(self, io: Io, address: SocketAddr, permit: Permit) {
+        let handoff = Arc::clone(&io.handoff);
+        let service = answer(self.router, Peer { address, handoff: Some(Arc::clone(&handoff)) });
+        // A connection that comes while the server drains gets one answer: native EventSources are told when to come
+        // back, where a refused connection might become a proxy's error, which would be final for them.
+        let late = *self.drain.borrow();
+        let mut connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.settings.head_time_max)
+            // A larger head is answered 431.
+            .max_header_size(self.settings.head_bytes_max)
+            .keep_alive(!late)
+            .serve_connection(TokioIo::new(io), service);
+        let mut draining = pin!(drained(self.drain));
+        let mut told = late;
+        let leaving = poll_fn(|cx| {
+            if !told && draining.as_mut().poll(cx).is_ready() {
+                told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            match connection.poll_without_shutdown(cx) {
+                Poll::Ready(ended) => Poll::Ready(Err(ended)),
+                Poll::Pending => match handoff.take() {
+                    Some(subscription) => Poll::Ready(Ok(subscription)),
+                    None => Poll::Pending,
+                },
+            }
+        })
+        .await;
+        let parts = connection.into_parts();
+        match leaving {
+            Ok((seat, place)) => {
+                // What was pipelined after the SSE request is dropped with `read_buf`: it can have no answer.
+                let stream = parts.io.into_inner().stream;
+                if let Ok(socket) = stream.into_std() {
+                    self.reactors.serve(Ticket { socket: socket.into(), seat, place, permit });
+                }
+            }
+            Err(ended) => {
+                if let Err(err) = ended {
+                    if err.is_timeout() {
+                        self.metrics.limit("head_time_max");
+                    } else if err.is_parse_too_large() {
+                        self.metrics.limit("head_bytes_max");
+                    }
+                    tracing::debug!(peer = %address, error = %err, "connection ended");
+                }
+                let mut stream = parts.io.into_inner().stream;
+                let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+            }
         }
-    };
-    if let Err(err) = ended {
-        tracing::debug!(peer = %address, error = %err, "connection ended");
     }
-    drop(permit);
+
+    async fn serve_http2(self, io: Io, address: SocketAddr, permit: Permit) {
+        let service = answer(self.router, Peer { address, handoff: None });
+        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.settings.heartbeat)
+            .keep_alive_timeout(self.settings.heartbeat)
+            .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .max_header_list_size(u32::try_from(self.settings.head_bytes_max).unwrap_or(u32::MAX))
+            .serve_connection(TokioIo::new(io), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            // The connection is polled again below: nothing is lost when the drain comes first.
+            ended = &mut connection => ended,
+            () = drained(self.drain) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(err) = ended {
+            tracing::debug!(peer = %address, error = %err, "connection ended");
+        }
+        drop(permit);
+    }
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;

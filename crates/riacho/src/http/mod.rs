@@ -26,9 +26,10 @@ use axum::{
     routing::{any, get},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use problem::{ErrorCode, Problem};
+use problem::{Problem, Refused};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 /// What every request may use.
@@ -105,7 +106,7 @@ pub fn router(app: App, extra: Router) -> Router {
     let cors = cors(&app.settings().origins);
     let checked = app.clone();
     let counted = app.clone();
-    Router::new()
+    let routes = Router::new()
         .route("/streams", get(read::many).post(publish::batch).options(options_many))
         .route(
             "/streams/{*name}",
@@ -119,16 +120,31 @@ pub fn router(app: App, extra: Router) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app)
-        .merge(extra)
+        .merge(extra);
+    let plain = routes.clone();
+    routes
         .layer(middleware::from_fn_with_state(checked, same_site))
         .layer(cors)
+        .layer(middleware::from_fn_with_state(plain, options))
         .layer(middleware::from_fn_with_state(counted, count))
+}
+
+// The CORS layer takes every OPTIONS for a preflight; those that are none have their answer in the routes.
+async fn options(State(routes): State<Router>, request: Request, next: Next) -> Response {
+    let preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if *request.method() != Method::OPTIONS || preflight {
+        return next.run(request).await;
+    }
+    match routes.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 fn cors(origins: &Origins) -> CorsLayer {
     let expose = [header::RETRY_AFTER, header::ETAG, header::LOCATION, header::ALLOW];
     let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
         .expose_headers(expose)
         .max_age(Duration::from_secs(86_400));
     match origins {
@@ -157,7 +173,9 @@ async fn same_site(State(app): State<App>, request: Request, next: Next) -> Resp
     if reads || app.settings().origins == Origins::Any {
         return next.run(request).await;
     }
-    if let Some(origin) = request.headers().get(header::ORIGIN) {
+    // Browsers say so themselves, and no page can: behind a proxy the host is another one than the page's.
+    let same_origin = request.headers().get("sec-fetch-site").is_some_and(|site| site == "same-origin");
+    if let Some(origin) = request.headers().get(header::ORIGIN).filter(|_| !same_origin) {
         let origin = origin.to_str().unwrap_or_default();
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
@@ -174,8 +192,11 @@ async fn same_site(State(app): State<App>, request: Request, next: Next) -> Resp
 
 async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    let code = response.extensions().get::<ErrorCode>().map(|code| code.0);
-    app.shared.metrics.request(response.status(), code);
+    let refused = response.extensions().get::<Refused>();
+    app.shared.metrics.request(response.status(), refused.map(|refused| refused.code));
+    if let Some(limit) = refused.and_then(|refused| refused.limit) {
+        app.shared.metrics.limit(limit);
+    }
     response
 }
 

@@ -18,6 +18,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     retry: bool,
     line: Option<usize>,
+    limit: Option<&'static str>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -29,7 +30,16 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, code, title, detail: detail.into(), retry: false, line: None, headers: Vec::new() }
+        Self {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            retry: false,
+            line: None,
+            limit: None,
+            headers: Vec::new(),
+        }
     }
 
     /// A request that is wrong in itself.
@@ -37,9 +47,15 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, code, title, detail)
     }
 
-    /// A limit that is reached; the same request may do later.
+    /// The server cannot do it now; the same request may do later.
     pub fn overloaded(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "A limit is reached", detail).retriable()
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Not now", detail).retriable()
+    }
+
+    /// The same error, for the limit of this name, which is counted.
+    pub fn limited_by(mut self, limit: &'static str) -> Self {
+        self.limit = Some(limit);
+        self
     }
 
     /// The same error, mended perhaps by trying again.
@@ -87,14 +103,19 @@ impl IntoResponse for Problem {
         for (name, value) in self.headers {
             headers.insert(name, value);
         }
-        response.extensions_mut().insert(ErrorCode(self.code));
+        response.extensions_mut().insert(Refused { code: self.code, limit: self.limit });
         response
     }
 }
 
-/// The code of an error, left on the response for the metrics.
+/// What was wrong, left on the response for the metrics.
 #[derive(Clone, Copy, Debug)]
-pub struct ErrorCode(pub &'static str);
+pub struct Refused {
+    /// The error's code.
+    pub code: &'static str,
+    /// The limit that was hit, if it was one.
+    pub limit: Option<&'static str>,
+}
 
 impl From<AppendError> for Problem {
     fn from(err: AppendError) -> Self {
@@ -109,21 +130,23 @@ impl From<AppendError> for Problem {
                 Self::new(status, "log_failed", "The server's log is read-only", detail)
             }
             AppendError::Closing => Self::overloaded("shutting_down", detail),
-            AppendError::UnknownStream(_) => {
+            AppendError::UnknownStream(_) | AppendError::NotConfigured(_) => {
                 Self::new(StatusCode::NOT_FOUND, "stream_unknown", "No such stream", detail)
             }
             AppendError::ClosedStream(_) => {
                 Self::new(StatusCode::CONFLICT, "stream_closed", "The stream has ended", detail)
             }
-            AppendError::TooManyStreams => Self::overloaded("streams_max", detail),
-            AppendError::TooManyKeys => Self::overloaded("idempotency_keys_max", detail),
+            AppendError::TooManyStreams => Self::overloaded("streams_max", detail).limited_by("streams_max"),
+            AppendError::TooManyKeys => {
+                Self::overloaded("idempotency_keys_max", detail).limited_by("idempotency_keys_max")
+            }
             AppendError::KeyReused => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self::new(status, "idempotency_key_reused", "Idempotency key used before", detail)
             }
             AppendError::TooLarge => {
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
-                Self::new(status, "batch_too_large", "Batch too large", detail)
+                Self::new(status, "batch_too_large", "Too large", detail).limited_by("batch_bytes_max")
             }
         }
     }

@@ -64,13 +64,14 @@ pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Re
             "a batch over several streams is application/x-ndjson, a line {\"stream\",\"data\"} per event";
         return Err(unsupported(detail));
     }
+    let event_type = Query::of(&parts.uri)?.get("type").map(parse_type).transpose()?;
     let bytes_max = app.settings().batch_bytes_max;
     let (text, _permit) = receive(&app, &parts, body, bytes_max, Content::Lines).await?;
     let entries = lines(&app, &text, |line, stream| {
         let Some(stream) = stream else {
             return Err(Problem::bad("line_invalid", "Bad line", "the member `stream` is missing"));
         };
-        entry(request::parse_name(stream)?, None, line)
+        entry(request::parse_name(stream)?, event_type.clone(), line)
     })?;
     append(&app, &parts, &text, entries).await
 }
@@ -148,9 +149,9 @@ async fn receive<'a>(
     }
     let bytes = u32::try_from(announced.unwrap_or(bytes_max).max(1)).unwrap_or(u32::MAX);
     let permit = app.shared.publish_bytes.try_acquire_many(bytes).map_err(|_| {
-        app.shared.metrics.limit("publish_bytes_in_flight_max");
+        let limit = "publish_bytes_in_flight_max";
         let detail = "too much is being published at once (limit publish_bytes_in_flight_max)";
-        Problem::overloaded("publish_bytes_in_flight_max", detail)
+        Problem::overloaded(limit, detail).limited_by(limit)
     })?;
     let collected = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect()).await;
     let Ok(collected) = collected else {
@@ -189,13 +190,13 @@ fn too_large(bytes_max: usize, content: Content) -> Problem {
         Content::Text | Content::Json => ("event_too_large", "event_bytes_max"),
     };
     let detail = format!("the body is larger than {bytes_max} bytes (limit {limit})");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, code, "Too large", detail)
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, code, "Too large", detail).limited_by(limit)
 }
 
 /// One line of a batch; what else reading gives (`id`, `time`) is passed over.
 #[derive(Deserialize)]
 struct Line<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "crate::json::data")]
     data: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
     event_type: Option<Cow<'a, str>>,
@@ -217,7 +218,10 @@ fn lines(
             continue;
         }
         let line: Line<'_> = serde_json::from_str(line).map_err(|err| {
-            let detail = format!("not a JSON object of an event: {err}");
+            // Its own line number is that within this one line.
+            let (text, column) = (err.to_string(), err.column());
+            let text = text.split(" at line ").next().unwrap_or_default();
+            let detail = format!("not a JSON object of an event: {text} at column {column}");
             Problem::bad("line_invalid", "Bad line", detail).at_line(number)
         })?;
         // What the server itself says between events, when a reader's output is published as it is.
@@ -228,13 +232,15 @@ fn lines(
         if entries.len() == events_max {
             let detail = format!("a batch has at most {events_max} events (limit batch_events_max)");
             let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Err(Problem::new(status, "batch_too_large", "Too large", detail).at_line(number));
+            let problem = Problem::new(status, "batch_too_large", "Too large", detail);
+            return Err(problem.limited_by("batch_events_max").at_line(number));
         }
         let entry = entry(&line, line.stream.as_deref()).map_err(|problem| problem.at_line(number))?;
         if entry.data.text.len() > bytes_max {
             let detail = format!("the data is larger than {bytes_max} bytes (limit event_bytes_max)");
             let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Err(Problem::new(status, "event_too_large", "Too large", detail).at_line(number));
+            let problem = Problem::new(status, "event_too_large", "Too large", detail);
+            return Err(problem.limited_by("event_bytes_max").at_line(number));
         }
         entries.push(entry);
     }

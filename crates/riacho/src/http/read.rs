@@ -8,7 +8,7 @@ use super::{
     streams,
 };
 use crate::{
-    log::Begun,
+    log::{AppendError, Begun},
     reactor::jittered,
     transport::{
         body,
@@ -36,8 +36,7 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
     let name = request::stream_name(&request.uri)?;
     let media = request::media(&request.headers, Media::EventStream)?;
     if !app.log().may_exist(&name) {
-        let detail = format!("there is no stream `{name}`, and it is not created by use");
-        return Err(Problem::new(StatusCode::NOT_FOUND, "stream_unknown", "No such stream", detail));
+        return Err(AppendError::NotConfigured(name).into());
     }
     let closed = app.log().rules().of(name.as_str()).closed;
     if closed && media != Media::Json {
@@ -59,6 +58,9 @@ pub(super) async fn many(State(app): State<App>, request: Request) -> Result<Res
         (None, Media::Json) => return streams::list(&app, &query),
         (None, _) => everything(),
     };
+    if let Some(name) = selection.names().find(|name| !app.log().may_exist(name)) {
+        return Err(AppendError::NotConfigured(name.clone()).into());
+    }
     subscribe(&app, &request, selection, media, false).await
 }
 

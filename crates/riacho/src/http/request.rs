@@ -77,7 +77,8 @@ pub(super) fn selection(query: &Query, max: usize) -> Result<Option<Selection>, 
         if selectors.len() == max {
             let detail =
                 format!("a subscription has at most {max} `stream=` (limit streams_per_subscription_max)");
-            return Err(Problem::bad("streams_per_subscription_max", "Too many streams", detail));
+            let limit = "streams_per_subscription_max";
+            return Err(Problem::bad(limit, "Too many streams", detail).limited_by(limit));
         }
         let selector = Selector::parse(text).map_err(|err| {
             let detail = format!("the stream name or pattern `{}` {err}", shown(text));
@@ -93,8 +94,10 @@ pub(super) fn start(query: &Query, headers: &HeaderMap) -> Result<Start, Problem
     // A header that is no text is a cursor that cannot be honoured: told in band, like any other.
     let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
     let resume = header.filter(|cursor| !cursor.is_empty());
+    // The names that polyfills and other servers' clients use.
     let names = ["last_event_id", "lastEventId", "lastEventID", "Last-Event-ID"];
-    let resume = resume.or_else(|| names.iter().find_map(|name| query.get(name)));
+    let resume =
+        resume.or_else(|| names.iter().find_map(|name| query.get(name).filter(|cursor| !cursor.is_empty())));
     Start::choose(resume, query.get("from"), query.get("tail")).map_err(|err| {
         let code = match err {
             StartError::From => "from_invalid",
@@ -112,35 +115,58 @@ pub(super) enum Media {
     Json,
 }
 
-/// The media type a reader accepts best; `default` where it accepts any.
+impl Media {
+    // The names it goes by, and the range that covers them.
+    fn names(self) -> (&'static [&'static str], &'static str) {
+        match self {
+            Self::EventStream => (&["text/event-stream"], "text/*"),
+            Self::Ndjson => {
+                (&["application/x-ndjson", "application/ndjson", "application/jsonl"], "application/*")
+            }
+            Self::Json => (&["application/json"], "application/*"),
+        }
+    }
+}
+
+/// The media type a reader accepts best; of several accepted alike, `default` if it is among them.
+///
+/// Spec: RFC 9110, "Accept": of the ranges that cover a type the most specific one counts.
 pub(super) fn media(headers: &HeaderMap, default: Media) -> Result<Media, Problem> {
+    let ranges: Vec<(String, u16)> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::to_ascii_lowercase)
+        .filter(|range| !range.trim().is_empty())
+        .map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let essence = parts.next().unwrap_or_default().to_owned();
+            let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1000), quality);
+            (essence, quality.unwrap_or(0))
+        })
+        .collect();
+    if ranges.is_empty() {
+        return Ok(default);
+    }
+    let quality_of = |media: Media| {
+        let (names, any) = media.names();
+        let given =
+            |wanted: &str| ranges.iter().find(|(range, _)| range == wanted).map(|(_, quality)| *quality);
+        names.iter().find_map(|name| given(name)).or_else(|| given(any)).or_else(|| given("*/*")).unwrap_or(0)
+    };
+    let candidates = [default, Media::EventStream, Media::Ndjson, Media::Json];
     let mut best: Option<(u16, Media)> = None;
-    let mut any = false;
-    for range in
-        headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','))
-    {
-        any = true;
-        let mut parts = range.split(';').map(str::trim);
-        let media = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-            "text/event-stream" => Media::EventStream,
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Media::Ndjson,
-            "application/json" => Media::Json,
-            "*/*" | "text/*" | "application/*" => default,
-            _ => continue,
-        };
-        let quality = parts.find_map(|p| p.strip_prefix("q=")).map_or(Some(1000), quality).unwrap_or(0);
+    for media in candidates {
+        let quality = quality_of(media);
         if quality > 0 && best.is_none_or(|(other, _)| quality > other) {
             best = Some((quality, media));
         }
     }
-    match best {
-        Some((_, media)) => Ok(media),
-        None if !any => Ok(default),
-        None => {
-            let detail = "events are had as text/event-stream, application/x-ndjson or application/json";
-            Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", "No such representation", detail))
-        }
-    }
+    best.map(|(_, media)| media).ok_or_else(|| {
+        let detail = "events are had as text/event-stream, application/x-ndjson or application/json";
+        Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", "No such representation", detail)
+    })
 }
 
 /// At most 40 characters of what a client sent, for an error text.

@@ -1,6 +1,6 @@
 //! Which connections are accepted, and how all of them end.
 
-use super::{App, connection, connection::serve};
+use super::{App, connection, connection::Serving};
 use crate::{
     error::{Error, ErrorKind},
     feed::Feeder,
@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{oneshot, watch},
+    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 
@@ -48,9 +48,7 @@ pub struct Server {
     reactors: Arc<Reactors>,
     feeder: Arc<Feeder>,
     drain: watch::Sender<bool>,
-    accepting: JoinHandle<JoinSet<()>>,
-    stop_accepting: oneshot::Sender<()>,
-    drain_time: Duration,
+    accepting: JoinHandle<()>,
 }
 
 impl Server {
@@ -71,7 +69,9 @@ impl Server {
             Log::open(&data, log_settings, crate::clock::now())
         });
         let panicked = |_| Error::new(ErrorKind::Failed, "open the log");
-        let log = opened.await.map_err(panicked)??;
+        let log = opened.await.map_err(panicked)?.map_err(|err| {
+            Error::new(err.kind(), format!("open the log in {}", settings.data.display())).caused_by(err)
+        })?;
         let reactors = Arc::new(Reactors::start(settings.reactors)?);
         let feeder = Feeder::start(log.clone())?;
         reactors.set_feeder(&feeder);
@@ -87,18 +87,16 @@ impl Server {
             settings.http.clone(),
             draining.clone(),
         );
-        let accept = Accept {
+        let serving = Serving {
             router: super::router(app, extra(&log)),
             reactors: Arc::clone(&reactors),
-            connections,
             metrics,
             settings: settings.connection,
             drain: draining,
         };
-        let (stop_accepting, stopped) = oneshot::channel();
-        let accepting = tokio::spawn(accept.run(listener, stopped));
-        let drain_time = settings.drain;
-        Ok(Self { address, log, reactors, feeder, drain, accepting, stop_accepting, drain_time })
+        let accept = Accept { serving, connections, drain_time: settings.drain };
+        let accepting = tokio::spawn(accept.run(listener));
+        Ok(Self { address, log, reactors, feeder, drain, accepting })
     }
 
     /// Where it listens.
@@ -112,17 +110,15 @@ impl Server {
     }
 
     /// Says goodbye to all readers, lets requests in flight finish within the drain time, and closes the log.
+    ///
+    /// Until they have, new connections are answered: readers are told when to come back.
     pub async fn stop(self) {
-        let Self { log, reactors, feeder, drain, accepting, stop_accepting, drain_time, .. } = self;
-        // The accepting task may have ended by itself.
-        let _ = stop_accepting.send(());
-        let mut connections = accepting.await.unwrap_or_else(|_| JoinSet::new());
+        let Self { log, reactors, feeder, drain, accepting, .. } = self;
+        // There is always a receiver: the accepting task.
         let _ = drain.send(true);
         let drained = tokio::task::spawn_blocking(move || reactors.drain());
-        let ended = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(drain_time, ended).await.is_err() {
-            tracing::warn!(connections = connections.len(), "drain time is over: cutting what is left");
-            connections.abort_all();
+        if accepting.await.is_err() {
+            tracing::error!("accepting task panicked");
         }
         if drained.await.is_err() {
             tracing::error!("drain of the reactors panicked");
@@ -135,47 +131,69 @@ impl Server {
 }
 
 struct Accept {
-    router: Router,
-    reactors: Arc<Reactors>,
+    serving: Serving,
     connections: Arc<Connections>,
-    metrics: Arc<Metrics>,
-    settings: connection::Settings,
-    drain: watch::Receiver<bool>,
+    drain_time: Duration,
 }
 
 impl Accept {
-    // Accepts until told to stop; gives the connections that are left.
-    async fn run(self, listener: TcpListener, mut stop: oneshot::Receiver<()>) -> JoinSet<()> {
+    // Accepts until the server drains, and then until all connections have ended or the drain time is over.
+    async fn run(self, listener: TcpListener) {
         let mut tasks = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                // Accepting is cancel safe, and a connection not accepted yet may go elsewhere.
-                accepted = listener.accept() => accepted,
-                _ = &mut stop => return tasks,
-            };
+        let mut drain = self.serving.drain.clone();
+        let drains = loop {
+            tokio::select! {
+                // Accepting is cancel safe, and a connection not accepted yet is accepted below.
+                accepted = listener.accept() => self.accepted(accepted, &mut tasks).await,
+                drains = async { drain.wait_for(|drain| *drain).await.is_ok() } => break drains,
+            }
             while tasks.try_join_next().is_some() {}
-            match accepted {
-                Ok((stream, address)) => self.admit(stream, address, &mut tasks),
-                Err(err) => {
-                    // Mostly too many open files: others must end first.
-                    tracing::warn!(error = %err, "connection not accepted");
-                    self.metrics.limit("accept_failed");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+        };
+        if !drains {
+            // The server was dropped, not stopped.
+            return;
+        }
+        let over = tokio::time::sleep(self.drain_time);
+        let mut over = std::pin::pin!(over);
+        loop {
+            tokio::select! {
+                // As above; a task that was joined needs nothing more.
+                accepted = listener.accept() => self.accepted(accepted, &mut tasks).await,
+                ended = tasks.join_next() => {
+                    if ended.is_none() {
+                        return;
+                    }
+                }
+                () = &mut over => {
+                    tracing::warn!(connections = tasks.len(), "drain time is over: cutting what is left");
+                    return;
                 }
             }
         }
     }
 
+    async fn accepted(&self, accepted: std::io::Result<(TcpStream, SocketAddr)>, tasks: &mut JoinSet<()>) {
+        match accepted {
+            Ok((stream, address)) => self.admit(stream, address, tasks),
+            Err(err) => {
+                // Mostly too many open files: others must end first.
+                tracing::warn!(error = %err, "connection not accepted");
+                self.serving.metrics.limit("accept_failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+
     fn admit(&self, stream: TcpStream, address: SocketAddr, tasks: &mut JoinSet<()>) {
-        self.metrics.accept();
+        let metrics = &self.serving.metrics;
+        metrics.accept();
         let permit = match self.connections.admit(address.ip()) {
             Ok(permit) => permit,
             // Closed without an answer: to a native EventSource any answer but 200 would be final.
-            Err(Hit::Total) => return self.metrics.limit("connections_max"),
-            Err(Hit::Address) => return self.metrics.limit("connections_per_address_max"),
+            Err(Hit::Total) => return metrics.limit("connections_max"),
+            Err(Hit::Address) => return metrics.limit("connections_per_address_max"),
         };
-        let (router, reactors, drain) = (self.router.clone(), Arc::clone(&self.reactors), self.drain.clone());
-        tasks.spawn(serve(stream, address, permit, router, reactors, self.settings, drain));
+        tasks.spawn(self.serving.clone().serve(stream, address, permit));
     }
 }
 

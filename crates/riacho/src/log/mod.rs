@@ -38,6 +38,8 @@ mod streams;
 mod order;
 /// The thread that commits durable events.
 mod writer;
+/// A log that nobody has open: what it holds, whether it is whole, and repair.
+pub mod offline;
 
 pub use order::State;
 
@@ -156,8 +158,10 @@ pub enum AppendError {
     Failed,
     /// The log is being closed.
     Closing,
-    /// The stream does not exist and may not be created by use.
+    /// The stream has never had an event.
     UnknownStream(StreamName),
+    /// The stream does not exist, and only configured streams come into being.
+    NotConfigured(StreamName),
     /// The stream is configured closed.
     ClosedStream(StreamName),
     /// There are as many streams as there may be.
@@ -242,7 +246,7 @@ pub struct StreamInfo {
     pub newest: Offset,
     /// Events kept.
     pub events: u64,
-    /// Bytes of their data.
+    /// Bytes of their records in the log.
     pub bytes: u64,
     /// Subscribers of views that select it.
     pub subscribers: usize,
@@ -257,8 +261,10 @@ pub struct StreamInfo {
 pub struct Health {
     /// Whether it takes events, or why not.
     pub state: State,
-    /// Streams with events or readers.
+    /// Streams that have or had events.
     pub streams: usize,
+    /// Readers that are tasks: all but those of reactors.
+    pub followers: usize,
     /// Views, and their bytes.
     pub views: (usize, usize),
     /// Bytes of events in memory: the durable tail, and `memory` streams.
@@ -451,10 +457,11 @@ impl Log {
         place.after >= self.lock().streams.tail_base()
     }
 
-    /// Streams that have or had events, by name, from after `after` on, at most `count`.
+    /// Streams that have or had events and whose names begin with `prefix`, by name, from after `after` on, at most
+    /// `count`.
     pub fn list(&self, after: Option<&str>, prefix: &str, count: usize) -> Vec<StreamInfo> {
         let order = self.lock();
-        let streams = order.streams.list(after).filter(|stream| stream.name.as_str().starts_with(prefix));
+        let streams = order.streams.list(after, prefix);
         streams.take(count).map(StreamInfo::of).collect()
     }
 
@@ -465,7 +472,8 @@ impl Log {
 
     /// Whether a stream of this name exists or would come into being when used.
     pub fn may_exist(&self, name: &StreamName) -> bool {
-        self.shared.settings.creates(name) || self.lock().streams.by_name(name.as_str()).is_some()
+        self.shared.settings.creates(name)
+            || self.lock().streams.by_name(name.as_str()).is_some_and(|stream| stream.exists)
     }
 
     /// The log's state.
@@ -473,7 +481,8 @@ impl Log {
         let order = self.lock();
         Health {
             state: order.state,
-            streams: order.streams.len(),
+            streams: order.streams.existing(),
+            followers: order.views.iter().map(|view| view.followers()).sum(),
             views: order.views.totals(),
             memory: order.streams.memory_bytes(),
             disk: (self.shared.reader.bytes(), self.shared.reader.segments()),
@@ -594,8 +603,12 @@ impl Display for AppendError {
                 f.write_str("the disk failed; the log takes no events until the server is restarted")
             }
             Self::Closing => f.write_str("the server is shutting down"),
-            Self::UnknownStream(name) => {
-                write!(f, "there is no stream `{name}`, and it is not created by use")
+            Self::UnknownStream(name) => write!(f, "there is no stream `{name}`"),
+            Self::NotConfigured(name) => {
+                write!(
+                    f,
+                    "there is no stream `{name}`, and only configured streams come into being here (`create`)"
+                )
             }
             Self::ClosedStream(name) => write!(f, "the stream `{name}` is closed"),
             Self::TooManyStreams => f.write_str("there are as many streams as `streams_max` allows"),
@@ -621,7 +634,8 @@ impl From<&Error> for AppendError {
     }
 }
 
-fn random() -> u64 {
+/// A number that nobody can guess.
+pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     // Without randomness from the system there is no safe epoch: that is worth a stop at start-up.
     #[expect(clippy::expect_used, reason = "see above")]

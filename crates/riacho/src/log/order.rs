@@ -3,7 +3,7 @@
 use super::{
     AppendError, Appended, Entry, Log, Place, Settings,
     store::Recovered,
-    streams::{StreamIndex, Streams},
+    streams::{Said, StreamIndex, Streams},
 };
 use crate::view::{Lagging, SharedView, Views, Wakes};
 use riacho_core::{
@@ -63,12 +63,16 @@ impl Order {
             let index = streams.add(&found.name, settings.rules.of(found.name.as_str()));
             let Some(stream) = streams.get_mut(index) else { continue };
             // What was durable stays readable whatever the configuration says now; what was in memory is gone.
-            stream.registered = found.memory;
+            let existed = found.newest.max(found.trimmed) > 0;
+            stream.said = if found.memory { Said::MemoryBefore } else { Said::Durable };
             stream.newest = found.newest.max(found.trimmed);
             stream.trimmed = found.trimmed;
             stream.oldest = found.oldest.max(found.trimmed + 1);
             stream.count = found.count;
             stream.bytes = found.bytes;
+            if existed {
+                streams.exists(index);
+            }
         }
         for event in recovered.tail {
             if let Some(index) = streams.find(event.stream.as_str()) {
@@ -109,7 +113,7 @@ impl Order {
         let place = |entry: &Entry| {
             let index = self.streams.find(entry.stream.as_str())?;
             let stream = self.streams.get(index)?;
-            (stream.memory() && stream.registered && !stream.rule.closed).then_some(index)
+            (stream.memory() && stream.is_said() && !stream.rule.closed).then_some(index)
         };
         entries.iter().map(place).collect()
     }
@@ -121,22 +125,21 @@ impl Order {
         name: &StreamName,
         settings: &Settings,
     ) -> Result<StreamIndex, AppendError> {
-        let index = match self.streams.find(name.as_str()) {
-            Some(index) => index,
-            None => {
-                if !settings.creates(name) {
-                    return Err(AppendError::UnknownStream(name.clone()));
-                }
-                if self.streams.len() >= settings.streams_max {
-                    return Err(AppendError::TooManyStreams);
-                }
-                self.add_stream(name, settings)
+        let found = self.streams.find(name.as_str());
+        if !found.and_then(|index| self.streams.get(index)).is_some_and(|stream| stream.exists) {
+            if !settings.creates(name) {
+                return Err(AppendError::NotConfigured(name.clone()));
             }
-        };
+            if self.streams.existing() >= settings.streams_max {
+                return Err(AppendError::TooManyStreams);
+            }
+        }
+        let index = found.unwrap_or_else(|| self.add_stream(name, settings));
         match self.streams.get_mut(index) {
             Some(stream) if stream.rule.closed => Err(AppendError::ClosedStream(name.clone())),
             Some(stream) => {
                 stream.claims += 1;
+                self.streams.exists(index);
                 Ok(index)
             }
             None => Err(AppendError::Failed),
@@ -149,6 +152,9 @@ impl Order {
         for index in places {
             let Some(stream) = self.streams.get_mut(index) else { continue };
             stream.claims = stream.claims.saturating_sub(1);
+            if stream.claims == 0 && stream.newest == 0 {
+                self.streams.exists_no_more(index);
+            }
             self.remove_unneeded(index);
         }
     }
@@ -316,6 +322,13 @@ impl Order {
             Views::enter(&view);
             return view;
         }
+        for name in selection.names() {
+            // Under a name that has no stream yet, so that the view is found when it comes into being; before the view
+            // is there, which would be found twice then.
+            if self.streams.find(name.as_str()).is_none() {
+                self.add_stream(name, settings);
+            }
+        }
         let mut base = published;
         let mut events = Vec::new();
         if after < published && after >= self.streams.tail_base() {
@@ -335,13 +348,6 @@ impl Order {
         for index in places {
             if let Some(stream) = self.streams.get_mut(index) {
                 stream.views.push(Arc::clone(&view));
-            }
-        }
-        for name in selection.names() {
-            // Under a name that has no stream yet, so that the view is found when it comes into being; and with it the
-            // views of patterns, which would not be looked for again.
-            if self.streams.find(name.as_str()).is_none() {
-                self.add_stream(name, settings);
             }
         }
         Views::enter(&view);

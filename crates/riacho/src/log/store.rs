@@ -77,6 +77,7 @@ pub struct Store {
     streams: HashMap<StreamName, StreamState>,
     /// The names of all streams, for retention to go round.
     order: Vec<StreamName>,
+    /// The next of them in this round.
     turn: usize,
     epoch: Epoch,
     forgotten: Offset,
@@ -133,6 +134,8 @@ struct StreamState {
     /// Events that are in files, trimmed ones with them.
     stored: u64,
     memory: bool,
+    /// The offset from which on `memory` holds.
+    durability_at: Offset,
     /// Whether it was named as a memory stream since the store was opened.
     announced: bool,
 }
@@ -188,6 +191,10 @@ impl Store {
     pub fn probe(&mut self) -> Result<(), Error> {
         self.check_state()?;
         let disk = self.shared.files.disk.clone();
+        // Taking what is left, if only for a moment, would hurt whoever shares the disk.
+        if disk.room().is_ok_and(|room| room < self.settings.segment_bytes_max) {
+            return Err(Error::new(ErrorKind::Full, "find room for a segment"));
+        }
         if self.state == State::Cut {
             let segment = self.active().segment.clone();
             let bytes = self.settings.segment_bytes_max.max(segment.end());
@@ -248,7 +255,11 @@ impl Store {
     fn check(&self, records: &[Record]) -> Result<Option<Offset>, Error> {
         let bad = |why: String| Err(Error::new(ErrorKind::BadRequest, why));
         let (mut last, mut event_last, mut time, mut first) = (self.last, self.last, self.time, None);
+        let mut durable: Vec<&StreamName> = Vec::new();
         for record in records {
+            if let Record::Durability { stream, memory: false, .. } = record {
+                durable.push(stream);
+            }
             let Some(offset) = record.offset() else { continue };
             if offset <= self.last || offset < last {
                 return bad(format!("append offset {offset} after {last}"));
@@ -259,7 +270,8 @@ impl Store {
             if event.offset <= event_last || event.time < time {
                 return bad(format!("append event {offset} out of order"));
             }
-            if self.streams.get(&event.stream).is_some_and(|state| state.memory) {
+            let memory = self.streams.get(&event.stream).is_some_and(|state| state.memory);
+            if memory && !durable.contains(&&event.stream) {
                 return bad(format!("append an event of {}, which lives in memory only", event.stream));
             }
             (event_last, time) = (event.offset, event.time);
@@ -475,10 +487,11 @@ impl Store {
             }
             Record::Reserve { upto } => self.reserved = self.reserved.max(*upto),
             Record::Emptied { stream, upto, .. } => self.emptied(stream, *upto),
-            Record::MemoryStream { stream } => {
+            Record::Durability { stream, memory, at } => {
                 let state = self.stream(stream);
-                state.memory = true;
-                state.announced = true;
+                state.memory = *memory;
+                state.durability_at = *at;
+                state.announced = *memory;
                 self.meta_stale = true;
             }
             Record::Closed { next, .. } => self.reserved = next - 1,
@@ -497,15 +510,16 @@ impl Store {
             self.order.push(name.clone());
             self.streams.insert(name.clone(), state);
         }
-        self.streams.entry(name.clone()).or_default()
+        self.streams.get_mut(name).expect("it was put there if it was missing")
     }
 
     fn write_meta(&mut self) -> Result<(), Error> {
-        let streams = self.streams.iter().filter(|(_, s)| s.trimmed > 0 || s.memory);
+        let streams = self.streams.iter().filter(|(_, s)| s.trimmed > 0 || s.durability_at > 0);
         let streams = streams.map(|(name, state)| MetaStream {
             name: name.clone(),
             trimmed: state.trimmed,
             memory: state.memory,
+            durability_at: state.durability_at,
         });
         let meta = Meta {
             epoch: self.epoch,
@@ -531,10 +545,6 @@ impl Store {
         *self.shared.list.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "a store has an active segment from opening on, and it is never removed"
-    )]
     fn active(&self) -> &Slot {
         self.slots.last().expect("a store has an active segment")
     }

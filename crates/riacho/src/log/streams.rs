@@ -9,6 +9,7 @@ use crate::{
 };
 use riacho_core::{
     event::Event,
+    log::segment::record_bytes,
     name::{Selection, StreamName},
     position::Offset,
 };
@@ -27,9 +28,8 @@ pub(super) struct Stream {
     pub name: StreamName,
     /// What the configuration says of it.
     pub rule: Arc<StreamRule>,
-    /// Whether the log on disk knows the name; a `memory` stream is registered before its first event is visible, so
-    /// that a restart can tell its readers what they lost.
-    pub registered: bool,
+    /// What the log on disk says of its durability.
+    pub said: Said,
     /// Its newest event ever; 0 before the first.
     pub newest: Offset,
     /// Its newest event that is no longer kept; 0 for none.
@@ -38,12 +38,26 @@ pub(super) struct Stream {
     pub oldest: Offset,
     /// Events kept.
     pub count: u64,
-    /// Bytes of the events kept.
+    /// Bytes of the events kept, as records of the log.
     pub bytes: u64,
     recent: VecDeque<Arc<Event>>,
     pub views: Vec<Arc<SharedView>>,
     /// Events of the commit in flight that go to it.
     pub claims: u32,
+    /// Whether it counts as existing, or somebody only waits for it.
+    pub exists: bool,
+}
+
+/// What the log on disk says of a stream's durability. It is told of a `memory` stream before the first event of each
+/// run is visible, so that a restart can tell the stream's readers what they lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Said {
+    /// Durable, or nothing.
+    Durable,
+    /// Memory, by an earlier run.
+    MemoryBefore,
+    /// Memory, by this run.
+    Memory,
 }
 
 /// All streams of one log.
@@ -52,6 +66,8 @@ pub(super) struct Streams {
     by_name: BTreeMap<StreamName, StreamIndex>,
     slots: Vec<Option<Stream>>,
     free: Vec<StreamIndex>,
+    /// Streams that have or had events, or are about to: not those that somebody only waits for.
+    existing: usize,
     /// The newest event of any stream that is no longer remembered by name.
     pub forgotten: Offset,
     /// Rises with every trim, so that a reader can tell that nothing was trimmed meanwhile.
@@ -76,6 +92,11 @@ impl Stream {
     pub(super) fn memory(&self) -> bool {
         self.rule.durability == Durability::Memory
     }
+
+    /// Whether an event may follow without a word to the disk of where the stream's events live.
+    pub(super) fn is_said(&self) -> bool {
+        self.said == if self.memory() { Said::Memory } else { Said::Durable }
+    }
 }
 
 impl Streams {
@@ -90,6 +111,7 @@ impl Streams {
             by_name: BTreeMap::new(),
             slots: Vec::new(),
             free: Vec::new(),
+            existing: 0,
             forgotten,
             trims: 1,
             durable: ring(tail_bytes_max),
@@ -97,8 +119,19 @@ impl Streams {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.by_name.len()
+    /// How many streams have or had events, or are about to.
+    pub(super) fn existing(&self) -> usize {
+        self.existing
+    }
+
+    /// Notes that the stream at `index` has had events, or is about to have its first.
+    pub(super) fn exists(&mut self, index: StreamIndex) {
+        if let Some(stream) = self.slots.get_mut(index as usize).and_then(Option::as_mut)
+            && !stream.exists
+        {
+            stream.exists = true;
+            self.existing += 1;
+        }
     }
 
     pub(super) fn find(&self, name: &str) -> Option<StreamIndex> {
@@ -117,12 +150,22 @@ impl Streams {
         self.get(self.find(name)?)
     }
 
+    /// Takes back [`Streams::exists`]: the first event never came.
+    pub(super) fn exists_no_more(&mut self, index: StreamIndex) {
+        if let Some(stream) = self.slots.get_mut(index as usize).and_then(Option::as_mut)
+            && stream.exists
+        {
+            stream.exists = false;
+            self.existing -= 1;
+        }
+    }
+
     /// Adds a stream that is not there yet.
     pub(super) fn add(&mut self, name: &StreamName, rule: &Arc<StreamRule>) -> StreamIndex {
         let stream = Stream {
             name: name.clone(),
             rule: Arc::clone(rule),
-            registered: false,
+            said: Said::Durable,
             newest: 0,
             // It may be one of the forgotten that comes back.
             trimmed: self.forgotten,
@@ -132,6 +175,7 @@ impl Streams {
             recent: VecDeque::new(),
             views: Vec::new(),
             claims: 0,
+            exists: false,
         };
         let index = if let Some(index) = self.free.pop() {
             if let Some(slot) = self.slots.get_mut(index as usize) {
@@ -150,6 +194,7 @@ impl Streams {
     pub(super) fn remove(&mut self, index: StreamIndex) {
         if let Some(stream) = self.slots.get_mut(index as usize).and_then(Option::take) {
             self.by_name.remove(&stream.name);
+            self.existing -= usize::from(stream.exists);
             self.free.push(index);
         }
     }
@@ -175,11 +220,19 @@ impl Streams {
         seen.into_iter().filter_map(|index| self.get(index).map(|stream| (index, stream)))
     }
 
-    /// Streams that have or had events, by name, from after `after` on.
-    pub(super) fn list<'a>(&'a self, after: Option<&'a str>) -> impl Iterator<Item = &'a Stream> + 'a {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    /// Streams that have or had events and whose names begin with `prefix`, by name, from after `after` on.
+    pub(super) fn list<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = &'a Stream> + 'a {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
         self.by_name
             .range::<str, _>((from, Bound::Unbounded))
+            .take_while(move |(name, _)| name.as_str().starts_with(prefix))
             .filter_map(|(_, index)| self.get(*index))
             .filter(|stream| stream.newest > 0)
     }
@@ -193,7 +246,7 @@ impl Streams {
             stream.oldest = event.offset;
         }
         stream.count += 1;
-        stream.bytes += event.data.text.len() as u64;
+        stream.bytes += record_bytes(&event);
         let ring = if stream.memory() { &mut self.memory } else { &mut self.durable };
         ring.push(event.offset, index, bytes);
         stream.recent.push_back(event);
@@ -262,7 +315,7 @@ impl Streams {
             }
             floor = event.offset;
             count -= 1;
-            bytes = bytes.saturating_sub(event.data.text.len() as u64);
+            bytes = bytes.saturating_sub(record_bytes(event));
         }
         if floor > 0 {
             self.trim(index, floor);
@@ -399,7 +452,7 @@ impl Streams {
             ring.bytes = ring.bytes.saturating_sub(event_bytes(&event));
             ring.events = ring.events.saturating_sub(1);
             count += 1;
-            bytes += event.data.text.len() as u64;
+            bytes += record_bytes(&event);
         }
         if stream.recent.is_empty() {
             stream.recent.shrink_to(RECENT_KEPT);

@@ -5,7 +5,7 @@ use super::{
     AppendError, Appended, Batch, Key, Log,
     order::{Answer, Assigned, Order, State},
     store::Store,
-    streams::StreamIndex,
+    streams::{Said, StreamIndex},
 };
 use crate::{
     clock,
@@ -135,7 +135,7 @@ impl Op {
 
 /// Starts the writer thread.
 pub(super) fn spawn(log: Log, store: Store) -> Result<JoinHandle<()>, Error> {
-    let run = move || Writer { log, store, maintained: clock::now() }.run();
+    let run = move || Writer { log, store, maintained: clock::now(), trims_on: false }.run();
     thread::Builder::new()
         .name("log-writer".into())
         .spawn(run)
@@ -146,6 +146,8 @@ struct Writer {
     log: Log,
     store: Store,
     maintained: Millis,
+    /// Whether retention has more to do: one round of it does a bounded amount.
+    trims_on: bool,
 }
 
 /// One op, judged.
@@ -164,7 +166,7 @@ enum Judged {
 #[derive(Default)]
 struct Effects {
     reserved: Offset,
-    registered: Vec<StreamIndex>,
+    said: Vec<StreamIndex>,
 }
 
 impl Writer {
@@ -185,6 +187,9 @@ impl Writer {
 
     fn patience(&self) -> Duration {
         let interval = self.log.shared.settings.trim_interval;
+        if self.trims_on {
+            return TRIM_PAUSE;
+        }
         if self.log.lock().state == State::Full { interval.min(PROBE_INTERVAL) } else { interval }
     }
 
@@ -214,9 +219,9 @@ impl Writer {
         match &written {
             Ok(()) => {
                 order.reserved = order.reserved.max(effects.reserved);
-                for index in effects.registered {
+                for index in effects.said {
                     if let Some(stream) = order.streams.get_mut(index) {
-                        stream.registered = true;
+                        stream.said = if stream.memory() { Said::Memory } else { Said::Durable };
                     }
                 }
             }
@@ -306,7 +311,8 @@ impl Writer {
             self.log.lock().state = State::Open;
         }
         let interval = u64::try_from(self.log.shared.settings.trim_interval.as_millis()).unwrap_or(u64::MAX);
-        if now.saturating_sub(self.maintained) < interval || state == State::Failed {
+        let due = self.trims_on || now.saturating_sub(self.maintained) >= interval;
+        if !due || state == State::Failed {
             return;
         }
         self.maintained = now;
@@ -315,6 +321,7 @@ impl Writer {
         let maintained = match self.store.maintain(now, &keep, Offset::MAX) {
             Ok(maintained) => maintained,
             Err(err) => {
+                self.trims_on = false;
                 tracing::warn!(error = err.chain(), "retention did not run");
                 return;
             }
@@ -324,6 +331,7 @@ impl Writer {
             .stats
             .segments_removed
             .fetch_add(maintained.segments_removed as u64, Ordering::Relaxed);
+        self.trims_on = maintained.more;
         let keys_age = u64::try_from(self.log.shared.settings.store.keys_age.as_millis()).unwrap_or(u64::MAX);
         let mut order = self.log.lock();
         order.keys.expire(now.saturating_sub(keys_age));
@@ -353,7 +361,7 @@ impl Writer {
             let mut order = self.log.lock();
             order.state = State::Closing;
             let newest = |index: &StreamIndex| {
-                let stream = order.streams.get(*index).filter(|stream| stream.registered)?;
+                let stream = order.streams.get(*index).filter(|stream| stream.newest > 0)?;
                 Some((stream.name.clone(), stream.newest))
             };
             order.streams.memory_streams().iter().filter_map(newest).collect::<Vec<_>>()
@@ -434,15 +442,16 @@ fn judge_append(
     let mut memory = false;
     for (index, event) in &events {
         let Some(stream) = order.streams.get(*index) else { continue };
-        if !stream.memory() {
-            records.push(Record::Event(Event::clone(event)));
-            continue;
+        if !stream.is_said() && !effects.said.contains(index) {
+            // On disk before the event is visible: both are in this commit or neither.
+            effects.said.push(*index);
+            let (stream, memory) = (stream.name.clone(), stream.memory());
+            records.push(Record::Durability { stream, memory, at: event.offset });
         }
-        memory = true;
-        if !stream.registered && !effects.registered.contains(index) {
-            // The name is on disk before the first event is visible: both are in this commit or neither.
-            effects.registered.push(*index);
-            records.push(Record::MemoryStream { stream: stream.name.clone() });
+        if stream.memory() {
+            memory = true;
+        } else {
+            records.push(Record::Event(Event::clone(event)));
         }
     }
     if memory && order.reserved.max(effects.reserved) < appended.last() + RESERVE / 2 {
@@ -460,5 +469,7 @@ fn judge_append(
 // Offsets that `memory` streams may use up before the disk is asked again.
 const RESERVE: Offset = 1 << 20;
 const RECORD_OVERHEAD: usize = 64;
+// Between two rounds of retention while there is more to do, so that commits are not held up.
+const TRIM_PAUSE: Duration = Duration::from_millis(20);
 // How often a log on a full disk looks whether there is room.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);

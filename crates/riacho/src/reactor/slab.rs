@@ -3,10 +3,13 @@
 use crate::limits::Permit;
 use riacho_core::position::Offset;
 use rustix::fd::OwnedFd;
+use std::mem;
 
 /// One subscriber. Small on purpose: there may be a million.
 pub(super) struct Subscriber {
     pub socket: OwnedFd,
+    /// Tells it from others that had its number before.
+    pub generation: u32,
     /// Its view's place in the reactor's table.
     pub view: u32,
     /// Its place in the view's list of subscribers.
@@ -16,6 +19,7 @@ pub(super) struct Subscriber {
     pub state: State,
     /// The last event it has whole.
     pub after: Offset,
+    #[expect(dead_code, reason = "held to be given back when the subscriber is dropped")]
     pub permit: Permit,
 }
 
@@ -37,48 +41,58 @@ pub(super) struct Slab {
     free: Vec<u32>,
 }
 
-struct Slot {
-    generation: u32,
-    subscriber: Option<Subscriber>,
+/// A subscriber, or a free place with the generation that its next one gets.
+enum Slot {
+    Taken(Subscriber),
+    Free { generation: u32 },
 }
 
 impl Slab {
-    pub(super) fn insert(&mut self, subscriber: Subscriber) -> (u32, u32) {
-        if let Some(number) = self.free.pop() {
-            if let Some(slot) = self.slots.get_mut(number as usize) {
-                slot.subscriber = Some(subscriber);
-                return (number, slot.generation);
+    /// Puts a subscriber into a free place and gives it its generation there.
+    pub(super) fn insert(&mut self, mut subscriber: Subscriber) -> (u32, u32) {
+        if let Some(number) = self.free.pop()
+            && let Some(slot) = self.slots.get_mut(number as usize)
+        {
+            if let Slot::Free { generation } = slot {
+                subscriber.generation = *generation;
             }
+            let generation = subscriber.generation;
+            *slot = Slot::Taken(subscriber);
+            return (number, generation);
         }
-        self.slots.push(Slot { generation: 0, subscriber: Some(subscriber) });
-        (u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX), 0)
+        let generation = subscriber.generation;
+        self.slots.push(Slot::Taken(subscriber));
+        (u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX), generation)
     }
 
     pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Subscriber> {
-        self.slots.get_mut(number as usize)?.subscriber.as_mut()
+        match self.slots.get_mut(number as usize)? {
+            Slot::Taken(subscriber) => Some(subscriber),
+            Slot::Free { .. } => None,
+        }
     }
 
     /// The subscriber, if the number was not given to another since.
     pub(super) fn get_same(&mut self, number: u32, generation: u32) -> Option<&mut Subscriber> {
-        let slot = self.slots.get_mut(number as usize).filter(|slot| slot.generation == generation)?;
-        slot.subscriber.as_mut()
-    }
-
-    pub(super) fn generation(&self, number: u32) -> u32 {
-        self.slots.get(number as usize).map_or(0, |slot| slot.generation)
+        self.get_mut(number).filter(|subscriber| subscriber.generation == generation)
     }
 
     pub(super) fn remove(&mut self, number: u32) -> Option<Subscriber> {
+        let generation = self.get_mut(number)?.generation.wrapping_add(1);
         let slot = self.slots.get_mut(number as usize)?;
-        let subscriber = slot.subscriber.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
         self.free.push(number);
-        Some(subscriber)
+        match mem::replace(slot, Slot::Free { generation }) {
+            Slot::Taken(subscriber) => Some(subscriber),
+            Slot::Free { .. } => None,
+        }
     }
 
     /// The numbers in use.
     pub(super) fn numbers(&self) -> Vec<u32> {
-        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.subscriber.is_some());
+        let used = self.slots.iter().enumerate().filter(|(_, slot)| matches!(slot, Slot::Taken(_)));
         used.filter_map(|(number, _)| u32::try_from(number).ok()).collect()
     }
 }
+
+// What a subscriber costs here: the design's bound of 128 bytes counts this, its place in two lists, and their slack.
+const _: () = assert!(size_of::<Slot>() <= 40, "a subscriber is small");

@@ -221,6 +221,7 @@ impl Reactor {
         let slot = u32::try_from(slot).unwrap_or(u32::MAX);
         let (number, generation) = self.subscribers.insert(Subscriber {
             socket,
+            generation: 0,
             view,
             slot,
             sent,
@@ -265,7 +266,7 @@ impl Reactor {
         let Some(subscriber) = self.subscribers.get_mut(number) else { return };
         subscriber.state = State::Feeding;
         let Some(feeder) = self.handle.feeder.get() else { return self.close(number) };
-        let generation = self.subscribers.generation(number);
+        let generation = subscriber.generation;
         self.handle.stats.helpings.fetch_add(1, Ordering::Relaxed);
         let handle = Arc::clone(&self.handle);
         let deliver = move |fed| handle.put(|inbox| inbox.fed.push((number, generation, fed)));
@@ -283,7 +284,7 @@ impl Reactor {
                 self.resume(number);
             }
             Err(err) => {
-                tracing::warn!(error = err.chain(), "subscription closed: the log could not be read");
+                err.log_end_of_subscription();
                 self.close(number);
             }
         }

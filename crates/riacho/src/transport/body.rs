@@ -101,7 +101,7 @@ pub fn following(first: Bytes, follower: Follower, retry: Duration) -> Body {
             }
             Err(err) => {
                 // The body just ends: the reader resumes from its cursor, which loses nothing.
-                tracing::warn!(error = err.chain(), "subscription closed: the log could not be read");
+                err.log_end_of_subscription();
                 return None;
             }
         }

@@ -32,7 +32,8 @@ pub async fn page(begun: Begun, poll: Poll, drain: watch::Receiver<bool>) -> Res
     if let Some(control) = &control {
         form.control(&mut lines, log.position(place.after), control);
     }
-    let mut count = lines.len().min(1);
+    // What the server itself says is no event: it takes no room, or a page of one would never get past it.
+    let mut count = 0;
     loop {
         let mut woken = pin!(view.woken());
         // Enabled before the log is looked at: an append after the look wakes it.
@@ -42,7 +43,6 @@ pub async fn page(begun: Begun, poll: Poll, drain: watch::Receiver<bool>) -> Res
         if !page.lost.is_empty() {
             let control = Control::Reset { reason: ResetReason::Trimmed, streams: page.lost };
             form.control(&mut lines, log.position(from), &control);
-            count += 1;
         }
         let room = poll.events_max.saturating_sub(count);
         let cut = page.events.len() > room;
@@ -56,7 +56,7 @@ pub async fn page(begun: Begun, poll: Poll, drain: watch::Receiver<bool>) -> Res
             return Ok(render(&lines, &log.position(after).to_string(), true));
         }
         let published: Offset = log.published();
-        if count > 0 || lines.len() >= PAGE_BYTES_MAX {
+        if !lines.is_empty() {
             return Ok(render(&lines, &log.position(place.after).to_string(), place.after < published));
         }
         if place.after < published {

@@ -1,6 +1,6 @@
 //! One directory, as the log sees it: the few operations it needs, so that tests can put a failing disk in place.
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 use std::{
     any::Any,
     fs::{File, OpenOptions},
@@ -49,6 +49,13 @@ pub trait Disk: Send + Sync {
     fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>>;
     /// What people call the directory.
     fn label(&self) -> String;
+    /// Bytes that may be had, as far as that is known without taking them.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn room(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 /// One open file.
@@ -157,6 +164,11 @@ impl Disk for StdDisk {
 
     fn label(&self) -> String {
         self.dir.display().to_string()
+    }
+
+    fn room(&self) -> io::Result<u64> {
+        let stat = statvfs(&self.dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 

@@ -54,6 +54,7 @@ impl Reader {
         upto: Offset,
         bytes_max: usize,
     ) -> Result<Page, Error> {
+        let bytes_max = bytes_max.max(1);
         self.with_segments(|segments| {
             if selection.patterns().next().is_some() {
                 self.scan(segments, selection, after, upto, bytes_max)
@@ -159,7 +160,10 @@ impl Reader {
         let mut page = Page { events: Vec::new(), upto: after };
         let (mut bytes, mut lookups) = (0, 0);
         for (number, segment) in segments.iter().enumerate().skip(first_segment(segments, after)) {
-            if segment.base() > upto || bytes >= bytes_max || lookups >= LOOKUPS_MAX {
+            if segment.base() > upto {
+                break;
+            }
+            if bytes >= bytes_max || lookups >= LOOKUPS_MAX {
                 return Ok(page);
             }
             // Where the postings are known up to.

@@ -24,7 +24,7 @@ use riacho_core::{
     time::Millis,
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     num::NonZeroU64,
     sync::{Arc, RwLock, atomic::AtomicU64},
@@ -91,7 +91,12 @@ pub(super) fn open(
         Error::new(ErrorKind::Unavailable, op).caused_by(err)
     })?;
     let mut names = list(&*disk)?;
-    for name in names.iter().filter(|name| name.ends_with(TMP_SUFFIX)) {
+    // An index without its segment is left when the power goes during a removal.
+    let orphan = |name: &str| {
+        let segment = name.strip_suffix(".idx").map(|base| format!("{base}.seg"));
+        segment.is_some_and(|segment| segment_base(&segment).is_some() && !names.contains(&segment))
+    };
+    for name in names.iter().filter(|name| name.ends_with(TMP_SUFFIX) || orphan(name)) {
         disk.unlink(name).map_err(|err| failed(format!("remove {name}"), err))?;
     }
     names.retain(|name| !name.ends_with(TMP_SUFFIX));
@@ -169,7 +174,8 @@ struct Fold {
     /// The memory streams of the last record, if that closed the log.
     closed: Option<Vec<(StreamName, Offset)>>,
     emptied: HashMap<StreamName, Offset>,
-    memory: HashSet<StreamName>,
+    /// Whether each stream that was said of lives in memory only, and from which offset on.
+    durability: HashMap<StreamName, (Offset, bool)>,
     keys: Vec<AnsweredKey>,
     sources: HashMap<Box<str>, Box<[u8]>>,
 }
@@ -180,7 +186,12 @@ impl Fold {
             reserved: meta.reserved,
             closed: None,
             emptied: HashMap::new(),
-            memory: meta.streams.iter().filter(|s| s.memory).map(|s| s.name.clone()).collect(),
+            durability: meta
+                .streams
+                .iter()
+                .filter(|s| s.durability_at > 0)
+                .map(|s| (s.name.clone(), (s.durability_at, s.memory)))
+                .collect(),
             keys: Vec::new(),
             sources: HashMap::new(),
         }
@@ -199,12 +210,12 @@ impl Fold {
                 let emptied = self.emptied.entry(stream.clone()).or_default();
                 *emptied = (*emptied).max(*upto);
             }
-            Record::MemoryStream { stream } => {
-                self.memory.insert(stream.clone());
+            Record::Durability { stream, memory, at } => {
+                let last = self.durability.entry(stream.clone()).or_default();
+                *last = (*last).max((*at, *memory));
             }
             Record::Closed { next, memory } => {
                 self.reserved = next.saturating_sub(1);
-                self.memory.extend(memory.iter().map(|(name, _)| name.clone()));
                 self.closed = Some(memory.clone());
             }
         }
@@ -336,11 +347,11 @@ impl Store {
             Err(err) if is_full(&err) => self.state = State::Cut,
             Err(err) => return Err(failed(format!("make room in {name}"), err)),
         }
+        // It would be taken for the index of what the segment will be when it is sealed again.
         match disk.unlink(&idx) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => {
-                return Err(failed(format!("remove {idx}"), err));
-            }
-            _ => {}
+            Ok(()) => disk.sync_dir().map_err(|err| failed(format!("remove {idx}"), err))?,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(failed(format!("remove {idx}"), err)),
         }
         Ok((slot_in_memory(header, scan), torn))
     }
@@ -349,11 +360,18 @@ impl Store {
     fn settle(&mut self, meta: &Meta, fold: &Fold) -> Result<(), Error> {
         self.reserved = fold.reserved;
         self.sources.extend(fold.sources.clone());
-        self.last = self.slots.iter().map(|slot| slot.segment.last()).max().unwrap_or(0);
+        let lasts = self.slots.iter().map(|slot| slot.segment.last());
+        // The segments that held the newest events may be gone; the active one begins after them all.
+        self.last = lasts.max().unwrap_or(0).max(self.active().segment.base() - 1);
         let times = self.slots.iter().filter_map(|slot| slot.segment.times());
         self.time = times.map(|(_, newest)| newest).max().unwrap_or(0);
         for stream in &meta.streams {
             self.known(&stream.name, stream.trimmed);
+        }
+        for (name, (at, _)) in fold.durability.iter().filter(|(_, (_, memory))| !memory) {
+            // What it had in memory before it became durable is gone.
+            let state = self.known(name, 0);
+            state.trimmed = state.trimmed.max(at - 1);
         }
         for number in 0..self.slots.len() {
             self.settle_segment(number, fold)?;
@@ -365,10 +383,13 @@ impl Store {
         let next = self.reserved.max(self.last) + 1;
         let closed: Option<HashMap<_, _>> =
             fold.closed.as_ref().map(|memory| memory.iter().map(|(name, newest)| (name, *newest)).collect());
-        for name in &fold.memory {
+        for (name, (at, memory)) in &fold.durability {
             let recorded = closed.as_ref().and_then(|closed| closed.get(name).copied());
             let state = self.known(name, 0);
-            state.memory = true;
+            (state.memory, state.durability_at) = (*memory, *at);
+            if !memory {
+                continue;
+            }
             state.trimmed = recorded.unwrap_or(next - 1).max(state.trimmed);
         }
         self.meta_stale = true;
@@ -383,7 +404,7 @@ impl Store {
         if !self.streams.contains_key(name) {
             self.streams.insert(name.clone(), StreamState { trimmed, ..StreamState::default() });
         }
-        self.streams.entry(name.clone()).or_default()
+        self.streams.get_mut(name).expect("it was put there if it was missing")
     }
 
     fn settle_segment(&mut self, number: usize, fold: &Fold) -> Result<(), Error> {
@@ -512,7 +533,7 @@ impl Fold {
             reserved: 0,
             closed: None,
             emptied: HashMap::new(),
-            memory: HashSet::new(),
+            durability: HashMap::new(),
             keys: Vec::new(),
             sources: HashMap::new(),
         }

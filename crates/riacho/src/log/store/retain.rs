@@ -4,7 +4,7 @@
 //! is trimmed, or shrink when most is; what that would lose (the floors) is in `meta` before.
 
 use super::{
-    Index, META_NAME, SegmentIndex, Slot, State, Step, Store, Window, add_record,
+    Index, META_NAME, SegmentIndex, Slot, State, Step, Store, StreamState, Window, add_record,
     disk::{TMP_SUFFIX, is_full, write_all},
     index_name, load_index,
     segment::{HEADER_END, Segment, damaged, unreadable},
@@ -81,15 +81,14 @@ impl Store {
     ) -> Result<(), Error> {
         let reader = self.reader();
         let mut ages: HashMap<Duration, Offset> = HashMap::new();
-        let mut lookups = 0;
-        let all = self.order.len();
-        for done in 0..all {
-            if done >= STREAMS_MAX || lookups >= LOOKUPS_MAX {
+        let (mut lookups, start) = (0, self.turn);
+        // A round may take several calls; the next begins with the next call.
+        while let Some(name) = self.order.get(self.turn).cloned() {
+            if self.turn - start >= STREAMS_MAX || lookups >= LOOKUPS_MAX {
                 self.maintained.more = true;
-                break;
+                return Ok(());
             }
-            self.turn = (self.turn + 1) % all;
-            let Some(name) = self.order.get(self.turn).cloned() else { continue };
+            self.turn += 1;
             let Some(state) = self.streams.get(&name).filter(|state| state.count > 0) else { continue };
             let wish = keep(&name);
             let aged = match wish.age {
@@ -116,16 +115,20 @@ impl Store {
             }
             lookups += self.trim(&name, want)?;
         }
+        self.turn = 0;
         Ok(())
     }
 
     /// Trims all events of `stream` up to and with `upto`, because the log says so.
     pub(super) fn emptied(&mut self, stream: &StreamName, upto: Offset) {
         let want = Want { aged: upto, events: 0, bytes: 0, hold: upto };
+        let told = self.maintained.floors.len();
         if let Err(err) = self.trim(stream, want) {
             // The record is durable, so what is left to do is done at the next start.
             tracing::warn!(error = %err.chain(), "an emptied stream could not be counted");
         }
+        // Who appended the record knows the floor.
+        self.maintained.floors.truncate(told);
         let state = self.stream(stream);
         state.trimmed = state.trimmed.max(upto);
         let trimmed = state.trimmed;
@@ -406,7 +409,7 @@ impl Store {
             // Of these the newest counts, and that is in later segments or their headers.
             Record::Reserve { .. } | Record::Closed { .. } => false,
             // Noted in `meta`, which is written before.
-            Record::SourcePosition { .. } | Record::Emptied { .. } | Record::MemoryStream { .. } => false,
+            Record::SourcePosition { .. } | Record::Emptied { .. } | Record::Durability { .. } => false,
             Record::Row(_) => true,
         }
     }
@@ -416,15 +419,12 @@ impl Store {
         if self.streams.len() <= self.settings.streams_max / 2 {
             return Ok(());
         }
-        let mut empty: Vec<(Offset, StreamName)> = self
-            .streams
-            .iter()
-            .filter(|(_, state)| state.count == 0 && state.stored == 0 && !state.announced)
-            .map(|(name, state)| (state.trimmed, name.clone()))
-            .collect();
-        if empty.len() <= self.settings.streams_max / 2 {
+        let empty = |state: &StreamState| state.count == 0 && state.stored == 0 && !state.announced;
+        if self.streams.values().filter(|state| empty(state)).count() <= self.settings.streams_max / 2 {
             return Ok(());
         }
+        let all = self.streams.iter().filter(|(_, state)| empty(state));
+        let mut empty: Vec<(Offset, StreamName)> = all.map(|(n, state)| (state.trimmed, n.clone())).collect();
         empty.sort_unstable();
         empty.truncate(empty.len() - self.settings.streams_max / 4);
         for (trimmed, name) in empty {

@@ -477,8 +477,11 @@ impl Window {
 /// Open files, the least recently used of which are closed.
 pub(in crate::log) struct Files {
     pub(in crate::log) disk: Arc<dyn Disk>,
-    open: Mutex<Vec<(String, u32, Arc<dyn DiskFile>)>>,
+    open: Mutex<Vec<OpenFile>>,
 }
+
+/// A file's name, the salt of its segment, and the file.
+type OpenFile = (String, u32, Arc<dyn DiskFile>);
 
 impl Files {
     pub(in crate::log) fn new(disk: Arc<dyn Disk>) -> Self {

@@ -1,0 +1,12 @@
+//! What the tests share: the vectors' files, their way of writing events, and generators.
+
+/// A reader of `text/event-stream`.
+pub(crate) mod event_stream;
+/// Generators that aim at the edges.
+pub(crate) mod gen_text;
+/// What code must do, said in the plainest way.
+pub(crate) mod plain;
+/// `spec/vectors/*.json`.
+pub(crate) mod vectors;
+/// What is written to a wire, as vectors spell it.
+pub(crate) mod writing;

@@ -1,0 +1,49 @@
+//! Servers, clients and what they say. Every wait ends at [`PATIENCE`], with the line that waited.
+
+/// A server in this process.
+mod server;
+/// The real binary.
+mod process;
+/// HTTP/1.1 as bytes on a socket.
+mod http1;
+/// `text/event-stream` by the letter of the standard.
+mod sse;
+/// Subscriptions, one type for each transport.
+mod subscription;
+
+pub(crate) use http1::{Connection, Response};
+pub(crate) use process::{Process, riacho, run};
+pub(crate) use server::TestServer;
+pub(crate) use sse::{Event, Item, Parser};
+pub(crate) use subscription::{Page, Subscription};
+
+use std::{panic::Location, time::Duration};
+
+/// How long anything may take. Only a broken test gets there.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where a test called a helper.
+pub(crate) type At = &'static Location<'static>;
+
+/// Waits for `future`, but not without end.
+pub(crate) async fn patient<T>(at: At, what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(done) => done,
+        Err(_) => panic!("{at}: {what}: nothing came for {} s", PATIENCE.as_secs()),
+    }
+}
+
+/// Asks again and again until `ask` gives something.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+    let at = Location::caller();
+    let asking = async move {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    patient(at, what, asking)
+}

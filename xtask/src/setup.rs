@@ -1,0 +1,66 @@
+//! What the machine needs for the tests: Debian packages and the node modules of the browser tests.
+//!
+//! Only what is missing is installed, and only as root; otherwise it is named and nothing is changed.
+
+use crate::command::{command, output, run as run_command, succeeds};
+use anyhow::{Result, bail};
+use std::{
+    error::Error,
+    fmt::{self, Display, Formatter},
+    path::Path,
+};
+
+/// Programs that are not there, and may not be installed by this user.
+#[derive(Debug)]
+pub(crate) struct Missing(Vec<&'static str>);
+
+impl Display for Missing {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "the tests need Debian packages; please run: sudo apt-get install {}", self.0.join(" "))
+    }
+}
+
+impl Error for Missing {}
+
+pub(crate) fn run() -> Result<()> {
+    let missing: Vec<_> = PROGRAMS
+        .iter()
+        .filter(|(_, places)| {
+            !places.iter().any(|place| Path::new(place).exists() || succeeds(place, &["--version"]))
+        })
+        .map(|(package, _)| *package)
+        .collect();
+    if !missing.is_empty() {
+        if output("id", &["-u"])?.trim() != "0" {
+            return Err(Missing(missing).into());
+        }
+        eprintln!("installing {}", missing.join(" "));
+        run_command(apt().arg("update"))?;
+        run_command(apt().args(["install", "--yes", "--no-install-recommends"]).args(&missing))?;
+    }
+    let version = output("node", &["--version"])?;
+    let major = version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+    if major.is_none_or(|major: u32| major < NODE_MIN) {
+        bail!("the browser tests need node {NODE_MIN} or newer, and this is {}", version.trim());
+    }
+    let mut npm =
+        command("npm", &["--prefix", "tests/browser", "ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+    run_command(npm.env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))
+}
+
+/// No questions, and no nginx of its own on port 80: in run level 1 packages do not start their services.
+fn apt() -> std::process::Command {
+    let mut apt = command("apt-get", &["--quiet", "--quiet"]);
+    apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    apt
+}
+
+/// Debian packages, and where to find what is in them.
+const PROGRAMS: &[(&str, &[&str])] = &[
+    ("chromium", &["/usr/bin/chromium"]),
+    ("nginx-light", &["/usr/sbin/nginx"]),
+    ("nodejs", &["node"]),
+    ("npm", &["npm"]),
+];
+
+const NODE_MIN: u32 = 20;
