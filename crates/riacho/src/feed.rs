@@ -33,8 +33,8 @@ pub struct Feed {
 pub struct Fed {
     /// Encoded events; whole ones.
     pub bytes: Vec<u8>,
-    /// How many events.
-    pub events: usize,
+    /// Where each event ends within `bytes`, by offset; also what is no event but was told, such as a reset.
+    pub marks: Vec<(Offset, usize)>,
     /// The last event it will have seen with these bytes.
     pub after: Offset,
     /// Where to go on from, or `None` where the view has all that follows.
@@ -114,21 +114,15 @@ impl Feeder {
     }
 }
 
-/// Reads one helping: the events after the feed's place, until there are some or the view has all that follows.
+/// Reads one helping: events after the feed's place, as many as one bounded read of the log gives. That may be none: a
+/// reader of a pattern that matches little must not hold a thread until the whole log is read.
 ///
 /// # Errors
 /// Where the log cannot be read, or where a reader in mid-event lost the rest of it.
 pub fn help(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
     let form = feed.view.form();
-    let mut bytes = Vec::new();
-    let mut events = 0;
-    loop {
-        if feed.into_next == 0 && feed.view.lock().join(feed.place.after).is_some() {
-            return Ok(Fed { bytes, events, after: feed.place.after, next: None });
-        }
-        if !bytes.is_empty() {
-            return Ok(Fed { bytes, events, after: feed.place.after, next: Some(feed) });
-        }
+    let (mut bytes, mut marks) = (Vec::new(), Vec::new());
+    if feed.into_next > 0 || feed.view.lock().join(feed.place.after).is_none() {
         let from = feed.place.after;
         let page = log.read(feed.view.selection(), &mut feed.place, HELPING_BYTES)?;
         if !page.lost.is_empty() {
@@ -138,17 +132,25 @@ pub fn help(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
             }
             let control = Control::Reset { reason: ResetReason::Trimmed, streams: page.lost };
             form.control(&mut bytes, log.position(from), &control);
+            marks.push((from, bytes.len()));
         }
         for event in &page.events {
             form.event(&mut bytes, feed.view.epoch(), event);
+            marks.push((event.offset, bytes.len()));
         }
-        events += page.events.len();
         if feed.into_next > 0 && !page.events.is_empty() {
             // Encoding the same event in the same form gives the same bytes.
-            bytes.drain(..feed.into_next.min(bytes.len()));
+            let had = feed.into_next.min(bytes.len());
+            bytes.drain(..had);
+            for (_, end) in &mut marks {
+                *end = end.saturating_sub(had);
+            }
             feed.into_next = 0;
         }
     }
+    let after = feed.place.after;
+    let whole = feed.into_next == 0 && feed.view.lock().join(after).is_some();
+    Ok(Fed { bytes, marks, after, next: (!whole).then_some(feed) })
 }
 
 const THREADS: usize = 2;

@@ -150,10 +150,11 @@ fn poll(app: &App, query: &Query, closed: bool) -> Result<Poll, Problem> {
     Ok(Poll { wait: if closed { Duration::ZERO } else { wait }, events_max })
 }
 
-// Overload and drain are no errors on a stream: any other status would end a native EventSource for good.
+// Drain is no error on a stream: any other status would end a native EventSource for good.
 fn come_back(app: &App) -> Response {
     let retry = jittered(app.settings().retry, random()).as_millis();
-    (headers(Media::EventStream), format!("retry: {retry}\n\n")).into_response()
+    // No blank line: a block that ends without an id would make the client forget its cursor.
+    (headers(Media::EventStream), body::once(format!("retry: {retry}\n"))).into_response()
 }
 
 fn headers(media: Media) -> HeaderMap {

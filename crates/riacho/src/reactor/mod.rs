@@ -81,6 +81,8 @@ struct Inbox {
     dirty: Vec<Arc<SharedView>>,
     fed: Vec<(u32, u32, Result<Fed, Error>)>,
     drain: bool,
+    /// The reactor has drained: what comes now is dropped.
+    ended: bool,
 }
 
 /// Counters of one reactor.
@@ -167,7 +169,11 @@ impl Reactors {
         if let Some(handle) = fewest {
             // Counted here and not when the reactor takes it: a burst of tickets must spread as well.
             handle.stats.subscribers.fetch_add(1, Ordering::Relaxed);
-            handle.put(|inbox| inbox.tickets.push(ticket));
+            handle.put(|inbox| {
+                if !inbox.ended {
+                    inbox.tickets.push(ticket);
+                }
+            });
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Reactor {
     dirty: VecDeque<u32>,
     /// Bytes that a blocked subscriber must get before it reads its view again, and what follows them.
     pending: HashMap<u32, Pending>,
+    /// Bytes in `pending` of blocked subscribers.
+    pending_bytes: usize,
     wheel: Wheel,
     beat_ticks: u32,
     next_tick: Instant,
@@ -78,7 +80,16 @@ struct Viewed {
 struct Pending {
     bytes: Vec<u8>,
     sent: usize,
+    /// Where each event ends within `bytes`.
+    marks: Vec<(Offset, usize)>,
     then: Then,
+}
+
+impl Pending {
+    /// Nothing but what follows.
+    fn only(then: Then) -> Self {
+        Self { bytes: Vec::new(), sent: 0, marks: Vec::new(), then }
+    }
 }
 
 enum Then {
@@ -120,6 +131,7 @@ impl Reactor {
             view_numbers: HashMap::new(),
             dirty: VecDeque::new(),
             pending: HashMap::new(),
+            pending_bytes: 0,
             wheel: Wheel::new(beat_ticks),
             beat_ticks,
             next_tick: clock::instant() + TICK,
@@ -278,9 +290,9 @@ impl Reactor {
         match fed {
             Ok(fed) => {
                 subscriber.after = fed.after;
-                self.handle.stats.events.fetch_add(fed.events as u64, Ordering::Relaxed);
+                self.handle.stats.events.fetch_add(fed.marks.len() as u64, Ordering::Relaxed);
                 let then = fed.next.map_or(Then::Live { into_next: 0 }, Then::Feed);
-                self.pending.insert(number, Pending { bytes: fed.bytes, sent: 0, then });
+                self.pending.insert(number, Pending { bytes: fed.bytes, sent: 0, marks: fed.marks, then });
                 self.resume(number);
             }
             Err(err) => {
@@ -293,11 +305,14 @@ impl Reactor {
     // Goes on with a subscriber that was blocked or fed.
     fn resume(&mut self, number: u32) {
         let Some(subscriber) = self.subscribers.get_mut(number) else { return };
-        if subscriber.state == State::Blocked {
-            self.handle.stats.blocked.fetch_sub(1, Ordering::Relaxed);
-        }
+        let blocked = subscriber.state == State::Blocked;
         subscriber.state = State::Live;
-        let Some(mut pending) = self.pending.remove(&number) else {
+        let pending = self.pending.remove(&number);
+        if blocked {
+            self.handle.stats.blocked.fetch_sub(1, Ordering::Relaxed);
+            self.pending_bytes -= pending.as_ref().map_or(0, |pending| pending.bytes.len());
+        }
+        let Some(mut pending) = pending else {
             return self.visit(number, &mut Memo::default());
         };
         let rest = pending.bytes.get(pending.sent..).unwrap_or_default();
@@ -327,12 +342,27 @@ impl Reactor {
         }
     }
 
-    fn block(&mut self, number: u32, pending: Pending) {
-        if let Some(subscriber) = self.subscribers.get_mut(number) {
-            subscriber.state = State::Blocked;
-            self.handle.stats.blocked.fetch_add(1, Ordering::Relaxed);
-            self.pending.insert(number, pending);
+    fn block(&mut self, number: u32, mut pending: Pending) {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
+        if self.pending_bytes + pending.bytes.len() > PENDING_BYTES_MAX {
+            // Too many hold a helping of the log: this one keeps only its place, and the log is read again for it.
+            let whole = pending.marks.partition_point(|(_, end)| *end <= pending.sent);
+            let last = whole.checked_sub(1).and_then(|last| pending.marks.get(last)).copied();
+            let viewed = self.views.get(subscriber.view as usize).and_then(Option::as_ref);
+            if let (Some((after, end)), Some(viewed)) = (last, viewed) {
+                subscriber.after = after;
+                let trims = match &pending.then {
+                    Then::Feed(feed) => feed.place.trims,
+                    Then::Live { .. } => 0,
+                };
+                let (view, place) = (Arc::clone(&viewed.view), Place { after, trims });
+                pending = Pending::only(Then::Feed(Feed { view, place, into_next: pending.sent - end }));
+            }
         }
+        subscriber.state = State::Blocked;
+        self.pending_bytes += pending.bytes.len();
+        self.handle.stats.blocked.fetch_add(1, Ordering::Relaxed);
+        self.pending.insert(number, pending);
     }
 
     // Sends a live subscriber what its view has for it.
@@ -411,8 +441,7 @@ impl Reactor {
             return;
         }
         if sent == 0 {
-            return self
-                .block(number, Pending { bytes: Vec::new(), sent: 0, then: Then::Live { into_next } });
+            return self.block(number, Pending::only(Then::Live { into_next }));
         }
         let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
         let place = viewed.view.lock().place(position + sent as u64);
@@ -421,7 +450,7 @@ impl Reactor {
                 // Events that ended in what was sent are not counted here: a blocked reader is not worth a search.
                 subscriber.after = place.offset;
                 let then = Then::Live { into_next: place.into_next };
-                self.block(number, Pending { bytes: Vec::new(), sent: 0, then });
+                self.block(number, Pending::only(then));
             }
             // Dropped between the read and now; without its bounds the rest of the event cannot be told.
             None => self.close(number),
@@ -574,17 +603,19 @@ impl Reactor {
         self.handle.stats.heartbeats.fetch_add(1, Ordering::Relaxed);
         subscriber.after = subscriber.after.max(head);
         let bytes = mem::take(&mut self.scratch);
-        self.pending.insert(number, Pending { bytes, sent: 0, then: Then::Live { into_next: 0 } });
+        let then = Then::Live { into_next: 0 };
+        self.pending.insert(number, Pending { bytes, sent: 0, marks: Vec::new(), then });
         self.resume(number);
     }
 
     fn close(&mut self, number: u32) {
-        self.pending.remove(&number);
+        let pending = self.pending.remove(&number);
         let Some(subscriber) = self.subscribers.remove(number) else { return };
         let stats = &self.handle.stats;
         stats.subscribers.fetch_sub(1, Ordering::Relaxed);
         if subscriber.state == State::Blocked {
             stats.blocked.fetch_sub(1, Ordering::Relaxed);
+            self.pending_bytes -= pending.map_or(0, |pending| pending.bytes.len());
         }
         let view = subscriber.view;
         let Some(viewed) = self.viewed(view) else { return };
@@ -672,6 +703,7 @@ impl Reactor {
             self.close(number);
         }
         let mut inbox = self.handle.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.ended = true;
         let late = mem::take(&mut inbox.tickets);
         drop(inbox);
         drop(late);
@@ -719,6 +751,8 @@ const SLICE: usize = 64;
 // Chunks sent at once: up to 1 MiB.
 const SLICES_MAX: usize = 16;
 const EPOLL_EVENTS_MAX: usize = 256;
+// Helpings of the log that blocked subscribers of one reactor may hold, all together.
+const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(250);
 const BEAT_TICKS_MAX: u32 = 4 * 3600;
 // Reads of input that is thrown away, per readiness.

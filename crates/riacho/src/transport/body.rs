@@ -110,6 +110,11 @@ pub fn following(first: Bytes, follower: Follower, retry: Duration) -> Body {
     Body::from_stream(stream)
 }
 
+/// A body that says one thing and ends, as a stream that was cut short does.
+pub fn once(text: String) -> Body {
+    Body::from_stream(futures_util::stream::iter([Ok::<_, Infallible>(Bytes::from(text))]))
+}
+
 /// A body of unknown length that never sends: for the answer to HEAD, which has the headers of the GET.
 pub fn headers_only() -> Body {
     Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>())

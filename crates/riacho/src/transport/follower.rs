@@ -172,5 +172,5 @@ impl Drop for Follower {
     }
 }
 
-// Chunks taken at once: up to 1 MiB.
-const SLICES_MAX: usize = 16;
+// Chunks taken at once: what a reader that stopped reading keeps the view from freeing.
+const SLICES_MAX: usize = 2;
