@@ -3,7 +3,7 @@
 use super::{
     AppendError, Appended, Entry, Log, Place, Settings,
     store::Recovered,
-    streams::{StreamIndex, Streams},
+    streams::{Stream, StreamIndex, Streams},
 };
 use crate::view::{Lagging, SharedView, Views, Wakes};
 use riacho_core::{
@@ -45,6 +45,8 @@ pub(super) struct Order {
     pub committing: bool,
     /// `memory` batches that wait for that commit, to be visible after it.
     pub held: Vec<(Assigned, oneshot::Sender<Lagging>)>,
+    /// Streams that nobody used when their last reader left in mid-commit: the commit may hold their first event.
+    abandoned: Vec<StreamIndex>,
     time: Millis,
     pub streams: Streams,
     pub views: Views,
@@ -93,6 +95,7 @@ impl Order {
             reserved: recovered.next - 1,
             committing: false,
             held: Vec::new(),
+            abandoned: Vec::new(),
             time: recovered.time,
             streams,
             views: Views::new(recovered.epoch, settings.views),
@@ -336,7 +339,22 @@ impl Order {
             let Some(stream) = self.streams.get_mut(index) else { continue };
             stream.views.retain(|other| !Arc::ptr_eq(other, view));
             stream.views.shrink_to_fit();
-            if stream.newest == 0 && stream.views.is_empty() {
+            if !stream.is_unused() {
+                continue;
+            }
+            if self.committing {
+                self.abandoned.push(index);
+            } else {
+                self.streams.remove(index);
+            }
+        }
+    }
+
+    /// Ends a commit: streams that were left meanwhile and got no event are streams no more.
+    pub(super) fn committed(&mut self) {
+        self.committing = false;
+        for index in std::mem::take(&mut self.abandoned) {
+            if self.streams.get(index).is_some_and(Stream::is_unused) {
                 self.streams.remove(index);
             }
         }

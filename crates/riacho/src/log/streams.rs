@@ -74,6 +74,11 @@ impl Stream {
     pub(super) fn memory(&self) -> bool {
         self.rule.durability == Durability::Memory
     }
+
+    /// Whether nobody reads it and nobody ever wrote to it.
+    pub(super) fn is_unused(&self) -> bool {
+        self.newest == 0 && self.views.is_empty()
+    }
 }
 
 impl Streams {

@@ -250,7 +250,7 @@ impl Writer {
             order.publish_into(events, &self.log, &mut wakes);
             waiting.push(published);
         }
-        order.committing = false;
+        order.committed();
         order.settle(&self.log);
         drop(order);
 
