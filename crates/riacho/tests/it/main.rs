@@ -1,6 +1,11 @@
 //! Tests of the whole: settings, commands, real sockets.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests may, as tests"
+)]
 
 /// Servers, clients and what they say.
 mod support;

@@ -15,7 +15,7 @@ pub(crate) use http1::{Connection, Response};
 pub(crate) use process::{Process, riacho, run};
 pub(crate) use server::TestServer;
 pub(crate) use sse::{Event, Item, Parser};
-pub(crate) use subscription::{Lines, Page, Subscription};
+pub(crate) use subscription::{Page, Subscription};
 
 use std::{panic::Location, time::Duration};
 
