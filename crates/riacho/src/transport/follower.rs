@@ -103,7 +103,12 @@ impl Follower {
             tokio::select! {
                 // Each branch only waits: nothing is taken that could be lost.
                 () = woken => {}
-                () = drained => return Ok(Next::Drain),
+                () = drained => {
+                    // What was acknowledged before the drain began goes out before the goodbye.
+                    if !self.take(&view, after) {
+                        return Ok(Next::Drain);
+                    }
+                }
                 () = tokio::time::sleep(self.heartbeat) => return Ok(Next::Silence),
             }
         }

@@ -26,6 +26,7 @@ fn post<'a>(target: &'a str, headers: &'a str, body: &'a [u8], status: u16, code
 async fn check(server: &TestServer, wrong: &Wrong<'_>) -> Response {
     let Wrong { method, target, headers, body, status, code } = wrong;
     let shown = String::from_utf8_lossy(body.get(..body.len().min(60)).unwrap());
+    // Shown where the test fails.
     println!("{method} {target:.60} {headers:?} {shown:?}");
     let answer = server.request_bytes(method, target, headers, body).await;
     answer.problem(*status, code, false);

@@ -1,8 +1,8 @@
 //! Health, metrics, origins, heartbeats, shutdown.
 
-use crate::support::{Connection, Item, Process, Subscription, TestServer, riacho, until};
+use crate::support::{Connection, Item, Process, Subscription, TestServer, patient, riacho, until};
 use rustix::process::Signal;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, panic::Location};
 
 #[tokio::test]
 async fn health_and_readiness_are_told() {
@@ -162,16 +162,19 @@ async fn heartbeat_is_a_comment_and_an_id_where_the_cursor_moved() {
     );
 
     let elsewhere = server.publish("other", "x").await;
-    let moved = async |reader: &mut Subscription| loop {
-        match reader.item().await.unwrap() {
-            Item::Block(block) if block.id.is_some() => return block,
-            Item::Block(_) | Item::Comment(_) => {}
-            event @ Item::Event(_) => panic!("{event:?}"),
+    let moved = async {
+        loop {
+            match idle.item().await.unwrap() {
+                Item::Block(block) if block.id.is_some() => return block,
+                Item::Block(_) | Item::Comment(_) => {}
+                event @ Item::Event(_) => panic!("{event:?}"),
+            }
         }
     };
-    let block = moved(&mut idle).await;
+    let block = patient(Location::caller(), "a heartbeat with an id", moved).await;
     assert_eq!((block.id.as_ref(), block.retry), (Some(&elsewhere), None));
-    while lines.line().await.unwrap()["id"] != *elsewhere {}
+    let moved = async { while lines.line().await.unwrap()["id"] != *elsewhere {} };
+    patient(Location::caller(), "a line with the new id", moved).await;
     // An idle reader that comes back with that cursor misses nothing.
     let missed = server.publish("s", "a").await;
     assert_eq!(server.subscribe_after("s", &elsewhere).await.next().await.id, missed);

@@ -161,6 +161,23 @@ async fn pattern_hears_a_stream_that_was_asked_for_by_name_before_it_was_used() 
 }
 
 #[tokio::test]
+async fn event_published_as_the_only_reader_leaves_is_kept() {
+    let server = TestServer::start().await;
+    for round in 0..10 {
+        let (mut readers, mut batch) = (Vec::new(), String::new());
+        for n in 0..50 {
+            readers.push(server.subscribe(&format!("s/{round}/{n}")).await);
+            batch += &format!("{{\"stream\":\"s/{round}/{n}\",\"data\":1}}\n");
+        }
+        // Some of them are gone before the commit, some in the middle of it, some after.
+        drop(readers);
+        server.post("/streams", "Content-Type: application/x-ndjson\r\n", &batch).await.id();
+        let page = server.page(&format!("/streams?stream=s/{round}/*&from=earliest"), "").await;
+        assert_eq!(page.events.len(), 50, "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn envelope_says_the_stream_and_can_be_chosen() {
     let server = TestServer::start().await;
     let mut bare = server.subscribe("a").await;

@@ -19,8 +19,8 @@ pub(crate) use subscription::{Page, Subscription};
 
 use std::{panic::Location, time::Duration};
 
-/// How long anything may take. Only a broken test gets there.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take. Only a broken test gets there. Below 30 s, after which hyper would act by itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Where a test called a helper.
 pub(crate) type At = &'static Location<'static>;
