@@ -16,18 +16,6 @@ test *ARGS:
 fuzz TARGET *ARGS:
     cargo xtask fuzz {{TARGET}} {{ARGS}}
 
-# Replay a simulation
-sim SEED *ARGS:
-    cargo xtask sim {{SEED}} {{ARGS}}
-
-# Measure
-bench *ARGS:
-    cargo xtask bench {{ARGS}}
-
-# Make what is published
-release *ARGS:
-    cargo xtask release {{ARGS}}
-
 # All that CI runs
 ci:
     cargo xtask ci
