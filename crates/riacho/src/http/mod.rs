@@ -12,6 +12,8 @@ mod read;
 mod streams;
 /// Health, metrics, and the first page.
 mod operation;
+#[cfg(test)]
+mod tests;
 /// One connection, from accept to its end or its takeover by a reactor.
 pub mod connection;
 /// Which connections are accepted, and how all of them end.

@@ -1,7 +1,7 @@
 //! Events come in: one event, or a batch that is appended whole or not at all.
 
 use super::{
-    App,
+    App, Settings,
     problem::Problem,
     request::{self, Query, shown},
 };
@@ -38,7 +38,7 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
     };
     let (text, _permit) = receive(&app, &parts, body, bytes_max, content).await?;
     let entries = match content {
-        Content::Lines => lines(&app, &text, |line, line_stream| match line_stream {
+        Content::Lines => lines(app.settings(), &text, |line, line_stream| match line_stream {
             Some(other) if other != stream.as_str() => {
                 let detail = "a batch for one stream holds no other `stream`; POST /streams takes several";
                 Err(Problem::bad("line_invalid", "Bad line", detail))
@@ -67,7 +67,7 @@ pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Re
     let event_type = Query::of(&parts.uri)?.get("type").map(parse_type).transpose()?;
     let bytes_max = app.settings().batch_bytes_max;
     let (text, _permit) = receive(&app, &parts, body, bytes_max, Content::Lines).await?;
-    let entries = lines(&app, &text, |line, stream| {
+    let entries = lines(app.settings(), &text, |line, stream| {
         let Some(stream) = stream else {
             return Err(Problem::bad("line_invalid", "Bad line", "the member `stream` is missing"));
         };
@@ -195,7 +195,7 @@ fn too_large(bytes_max: usize, content: Content) -> Problem {
 
 /// One line of a batch; what else reading gives (`id`, `time`) is passed over.
 #[derive(Deserialize)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     #[serde(borrow, default, deserialize_with = "crate::json::data")]
     data: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
@@ -204,12 +204,13 @@ struct Line<'a> {
     stream: Option<Cow<'a, str>>,
 }
 
-fn lines(
-    app: &App,
+/// The events of a batch; `entry` makes one of a line and its `stream`.
+pub(super) fn lines(
+    settings: &Settings,
     text: &str,
     mut entry: impl FnMut(&Line<'_>, Option<&str>) -> Result<Entry, Problem>,
 ) -> Result<Vec<Entry>, Problem> {
-    let (events_max, bytes_max) = (app.settings().batch_events_max, app.settings().event_bytes_max);
+    let (events_max, bytes_max) = (settings.batch_events_max, settings.event_bytes_max);
     let mut entries = Vec::new();
     for (number, line) in text.split('\n').enumerate() {
         let number = number + 1;
@@ -250,7 +251,12 @@ fn lines(
     Ok(entries)
 }
 
-fn entry(stream: StreamName, event_type: Option<EventType>, line: &Line<'_>) -> Result<Entry, Problem> {
+/// The event of a line.
+pub(super) fn entry(
+    stream: StreamName,
+    event_type: Option<EventType>,
+    line: &Line<'_>,
+) -> Result<Entry, Problem> {
     let Some(raw) = line.data else {
         return Err(Problem::bad("line_invalid", "Bad line", "the member `data` is missing"));
     };
