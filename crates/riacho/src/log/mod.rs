@@ -28,6 +28,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+use streams::Wanted;
 use tokio::sync::oneshot;
 
 /// Files in one directory, written by one thread: segments, indexes, recovery, retention.
@@ -430,7 +431,9 @@ impl Log {
             let order = self.lock();
             let published = self.published();
             if place.after >= order.streams.tail_base() {
-                let (events, upto) = order.streams.read(selection, place.after, published, bytes_max, false);
+                let wanted =
+                    Wanted { selection, after: place.after, upto: published, bytes_max, only_memory: false };
+                let (events, upto) = order.streams.read(&wanted);
                 let lost = order.lost(selection, *place);
                 *place = Place { after: upto.max(place.after), trims: order.streams.trims };
                 return Ok(Page { events, upto: place.after, lost });
@@ -440,7 +443,8 @@ impl Log {
         let page = self.shared.reader.read(selection, place.after, published, bytes_max)?;
         let mut events: Vec<Arc<Event>> = page.events.into_iter().map(Arc::new).collect();
         let order = self.lock();
-        let (memory, upto) = order.streams.read(selection, place.after, page.upto, bytes_max, true);
+        let wanted = Wanted { selection, after: place.after, upto: page.upto, bytes_max, only_memory: true };
+        let (memory, upto) = order.streams.read(&wanted);
         events.retain(|event| event.offset <= upto && !order.is_trimmed(event));
         events.extend(memory);
         events.sort_unstable_by_key(|event| event.offset);

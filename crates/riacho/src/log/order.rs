@@ -3,7 +3,7 @@
 use super::{
     AppendError, Appended, Entry, Log, Place, Settings,
     store::Recovered,
-    streams::{Said, StreamIndex, Streams},
+    streams::{Said, StreamIndex, Streams, Wanted},
 };
 use crate::view::{Lagging, SharedView, Views, Wakes};
 use riacho_core::{
@@ -332,7 +332,9 @@ impl Order {
         let mut base = published;
         let mut events = Vec::new();
         if after < published && after >= self.streams.tail_base() {
-            let (found, upto) = self.streams.read(selection, after, published, BACKFILL_BYTES, false);
+            let wanted =
+                Wanted { selection, after, upto: published, bytes_max: BACKFILL_BYTES, only_memory: false };
+            let (found, upto) = self.streams.read(&wanted);
             // Only a backfill that reaches the head leaves no gap before what will be appended.
             if upto == published {
                 (base, events) = (after, found);

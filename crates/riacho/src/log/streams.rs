@@ -76,6 +76,21 @@ pub(super) struct Streams {
     memory: Ring,
 }
 
+/// What is to be read from memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    /// Of which streams.
+    pub selection: &'a Selection,
+    /// Events after this offset,
+    pub after: Offset,
+    /// up to and including this one,
+    pub upto: Offset,
+    /// and about so many bytes of them.
+    pub bytes_max: usize,
+    /// Only events of `memory` streams: the disk gives the others.
+    pub only_memory: bool,
+}
+
 #[derive(Debug)]
 struct Ring {
     // Entries of events already gone stay until the ring is compacted or evicts them.
@@ -333,31 +348,17 @@ impl Streams {
         self.durable.base
     }
 
-    /// Events of the selection in memory with `after < offset <= upto`, in order, at most about `bytes_max` of data,
-    /// and how far that is complete. With `only_memory`, events of `memory` streams alone.
-    pub(super) fn read(
-        &self,
-        selection: &Selection,
-        after: Offset,
-        upto: Offset,
-        bytes_max: usize,
-        only_memory: bool,
-    ) -> (Vec<Arc<Event>>, Offset) {
-        if selection.patterns().next().is_some() {
-            self.read_rings(selection, after, upto, bytes_max, only_memory)
+    /// The wanted events that are in memory, in order, and how far that is complete.
+    pub(super) fn read(&self, wanted: &Wanted<'_>) -> (Vec<Arc<Event>>, Offset) {
+        if wanted.selection.patterns().next().is_some() {
+            self.read_rings(wanted)
         } else {
-            self.read_streams(selection, after, upto, bytes_max, only_memory)
+            self.read_streams(wanted)
         }
     }
 
-    fn read_streams(
-        &self,
-        selection: &Selection,
-        after: Offset,
-        upto: Offset,
-        bytes_max: usize,
-        only_memory: bool,
-    ) -> (Vec<Arc<Event>>, Offset) {
+    fn read_streams(&self, wanted: &Wanted<'_>) -> (Vec<Arc<Event>>, Offset) {
+        let Wanted { selection, after, upto, bytes_max, only_memory } = *wanted;
         let mut events: Vec<Arc<Event>> = Vec::new();
         for name in selection.names() {
             let Some(stream) = self.by_name(name.as_str()) else { continue };
@@ -379,14 +380,8 @@ impl Streams {
         cut(events, bytes_max, upto)
     }
 
-    fn read_rings(
-        &self,
-        selection: &Selection,
-        after: Offset,
-        upto: Offset,
-        bytes_max: usize,
-        only_memory: bool,
-    ) -> (Vec<Arc<Event>>, Offset) {
+    fn read_rings(&self, wanted: &Wanted<'_>) -> (Vec<Arc<Event>>, Offset) {
+        let Wanted { selection, after, upto, bytes_max, only_memory } = *wanted;
         let mut events = Vec::new();
         let (mut bytes, mut looked_at) = (0, 0);
         let from = |ring: &Ring| ring.order.partition_point(|(offset, _)| *offset <= after);

@@ -162,10 +162,13 @@ enum Judged {
     Refused(AppendError),
 }
 
-/// What the commit of a frame makes true beside its events: nothing may build on it before it is durable.
-#[derive(Default)]
-struct Effects {
+/// What one commit writes, and what it makes true beside its events: nothing may build on that before it is durable.
+struct Frame {
+    now: Millis,
+    records: Vec<Record>,
+    /// Offsets that `memory` events may use then.
     reserved: Offset,
+    /// Streams of whose durability the disk knows then.
     said: Vec<StreamIndex>,
 }
 
@@ -194,21 +197,17 @@ impl Writer {
     }
 
     fn commit(&mut self, ops: Vec<Op>) {
-        let now = clock::now();
-        let mut records = Vec::new();
+        let mut frame = Frame { now: clock::now(), records: Vec::new(), reserved: 0, said: Vec::new() };
         let mut order = self.log.lock();
         let (keys, first) = (order.keys.len(), order.next());
-        let mut effects = Effects::default();
-        let ops: Vec<_> = ops
-            .into_iter()
-            .map(|op| (judge(op.what, &mut order, &self.log, now, &mut records, &mut effects), op.reply))
-            .collect();
+        let judged = |op: Op| (frame.judge(op.what, &mut order, &self.log), op.reply);
+        let ops: Vec<_> = ops.into_iter().map(judged).collect();
         let end = order.next();
         order.committing = true;
         drop(order);
 
         let started = clock::instant();
-        let written = if records.is_empty() { Ok(()) } else { self.store.append(&records) };
+        let written = if frame.records.is_empty() { Ok(()) } else { self.store.append(&frame.records) };
         let stats = &self.log.shared.stats;
         stats.commits.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -218,8 +217,8 @@ impl Writer {
         let mut wakes = Wakes::default();
         match &written {
             Ok(()) => {
-                order.reserved = order.reserved.max(effects.reserved);
-                for index in effects.said {
+                order.reserved = order.reserved.max(frame.reserved);
+                for index in frame.said {
                     if let Some(stream) = order.streams.get_mut(index) {
                         stream.said = if stream.memory() { Said::Memory } else { Said::Durable };
                     }
@@ -374,96 +373,84 @@ impl Writer {
     }
 }
 
-// Judges one op against all that came before it; adds what must become durable for it to `records`.
-fn judge(
-    what: What,
-    order: &mut Order,
-    log: &Log,
-    now: Millis,
-    records: &mut Vec<Record>,
-    effects: &mut Effects,
-) -> Judged {
-    if let What::Append(Batch { key: Some(Key { key, body }), .. }) = &what {
-        match order.keys.get(key) {
-            Some(answer) if answer.body == *body => {
-                let visible = answer.appended.last() <= log.published();
-                return Judged::Answered { appended: answer.appended, visible };
+impl Frame {
+    // Judges one op against all that came before it; adds what must become durable for it.
+    fn judge(&mut self, what: What, order: &mut Order, log: &Log) -> Judged {
+        if let What::Append(Batch { key: Some(Key { key, body }), .. }) = &what {
+            match order.keys.get(key) {
+                Some(answer) if answer.body == *body => {
+                    let visible = answer.appended.last() <= log.published();
+                    return Judged::Answered { appended: answer.appended, visible };
+                }
+                Some(_) => return Judged::Refused(AppendError::KeyReused),
+                None if order.keys.len() >= log.shared.settings.keys_max => {
+                    return Judged::Refused(AppendError::TooManyKeys);
+                }
+                None => {}
             }
-            Some(_) => return Judged::Refused(AppendError::KeyReused),
-            None if order.keys.len() >= log.shared.settings.keys_max => {
-                return Judged::Refused(AppendError::TooManyKeys);
-            }
-            None => {}
+        }
+        let refused = match order.state {
+            State::Open => None,
+            State::Full => Some(AppendError::Full),
+            State::Failed => Some(AppendError::Failed),
+            State::Closing => Some(AppendError::Closing),
+        };
+        if let Some(refused) = refused {
+            return Judged::Refused(refused);
+        }
+        match what {
+            What::Append(batch) => self.judge_append(&batch, order, log),
+            What::Empty(name) => match order.streams.find(name.as_str()) {
+                Some(index) if order.streams.get(index).is_some_and(|stream| stream.newest > 0) => {
+                    let upto = order.take_offset();
+                    self.records.push(Record::Emptied { stream: name, upto, time: self.now });
+                    self.records.push(Record::Reserve { upto });
+                    Judged::Empty(index, upto)
+                }
+                _ => Judged::Refused(AppendError::UnknownStream(name)),
+            },
         }
     }
-    let refused = match order.state {
-        State::Open => None,
-        State::Full => Some(AppendError::Full),
-        State::Failed => Some(AppendError::Failed),
-        State::Closing => Some(AppendError::Closing),
-    };
-    if let Some(refused) = refused {
-        return Judged::Refused(refused);
-    }
-    match what {
-        What::Append(batch) => judge_append(&batch, order, log, now, records, effects),
-        What::Empty(name) => match order.streams.find(name.as_str()) {
-            Some(index) if order.streams.get(index).is_some_and(|stream| stream.newest > 0) => {
-                let upto = order.take_offset();
-                records.push(Record::Emptied { stream: name, upto, time: now });
-                records.push(Record::Reserve { upto });
-                Judged::Empty(index, upto)
-            }
-            _ => Judged::Refused(AppendError::UnknownStream(name)),
-        },
-    }
-}
 
-fn judge_append(
-    batch: &Batch,
-    order: &mut Order,
-    log: &Log,
-    now: Millis,
-    records: &mut Vec<Record>,
-    effects: &mut Effects,
-) -> Judged {
-    let settings = &log.shared.settings;
-    let mut places = Vec::with_capacity(batch.entries.len());
-    for entry in &batch.entries {
-        match order.place(&entry.stream, settings) {
-            Ok(place) => places.push(place),
-            Err(refused) => {
-                order.release(places);
-                return Judged::Refused(refused);
+    fn judge_append(&mut self, batch: &Batch, order: &mut Order, log: &Log) -> Judged {
+        let settings = &log.shared.settings;
+        let mut places = Vec::with_capacity(batch.entries.len());
+        for entry in &batch.entries {
+            match order.place(&entry.stream, settings) {
+                Ok(place) => places.push(place),
+                Err(refused) => {
+                    order.release(places);
+                    return Judged::Refused(refused);
+                }
             }
         }
-    }
-    let (appended, events) = order.assign(&batch.entries, &places, now);
-    let mut memory = false;
-    for (index, event) in &events {
-        let Some(stream) = order.streams.get(*index) else { continue };
-        if !stream.is_said() && !effects.said.contains(index) {
-            // On disk before the event is visible: both are in this commit or neither.
-            effects.said.push(*index);
-            let (stream, memory) = (stream.name.clone(), stream.memory());
-            records.push(Record::Durability { stream, memory, at: event.offset });
+        let (appended, events) = order.assign(&batch.entries, &places, self.now);
+        let mut memory = false;
+        for (index, event) in &events {
+            let Some(stream) = order.streams.get(*index) else { continue };
+            if !stream.is_said() && !self.said.contains(index) {
+                // On disk before the event is visible: both are in this commit or neither.
+                self.said.push(*index);
+                let (stream, memory) = (stream.name.clone(), stream.memory());
+                self.records.push(Record::Durability { stream, memory, at: event.offset });
+            }
+            if stream.memory() {
+                memory = true;
+            } else {
+                self.records.push(Record::Event(Event::clone(event)));
+            }
         }
-        if stream.memory() {
-            memory = true;
-        } else {
-            records.push(Record::Event(Event::clone(event)));
+        if memory && order.reserved.max(self.reserved) < appended.last() + RESERVE / 2 {
+            self.reserved = appended.last() + RESERVE;
+            self.records.push(Record::Reserve { upto: self.reserved });
         }
+        if let Some(Key { key, body }) = batch.key {
+            order.keys.insert(key, Answer { body, appended, time: self.now });
+            let Appended { first, count } = appended;
+            self.records.push(Record::Key(AnsweredKey { key, body, first, count, time: self.now }));
+        }
+        Judged::Append(appended, events)
     }
-    if memory && order.reserved.max(effects.reserved) < appended.last() + RESERVE / 2 {
-        effects.reserved = appended.last() + RESERVE;
-        records.push(Record::Reserve { upto: effects.reserved });
-    }
-    if let Some(Key { key, body }) = batch.key {
-        order.keys.insert(key, Answer { body, appended, time: now });
-        let Appended { first, count } = appended;
-        records.push(Record::Key(AnsweredKey { key, body, first, count, time: now }));
-    }
-    Judged::Append(appended, events)
 }
 
 // Offsets that `memory` streams may use up before the disk is asked again.
