@@ -96,6 +96,10 @@ fn load(address: &str, path: &str, n: u64, rate: u64, seconds: u64, pid: u64) ->
         let mut socket = TcpStream::connect(address)?;
         let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\r\n");
         socket.write_all(head.as_bytes())?;
+        // One head in flight: what many at once leave behind in the server's heap is another question.
+        if socket.read(&mut [0; 4096])? == 0 {
+            return Err(std::io::Error::other("a subscription was refused"));
+        }
         socket.set_nonblocking(true)?;
         epoll::add(&epoll, &socket, EventData::new_u64(number), EventFlags::IN | EventFlags::ET)?;
         sockets.push(socket);

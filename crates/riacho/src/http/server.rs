@@ -145,9 +145,10 @@ impl Accept {
             tokio::select! {
                 // Accepting is cancel safe, and a connection not accepted yet is accepted below.
                 accepted = listener.accept() => self.accepted(accepted, &mut tasks).await,
+                // Joined at once: until then a task that has ended keeps its memory.
+                Some(_) = tasks.join_next() => {}
                 drains = async { drain.wait_for(|drain| *drain).await.is_ok() } => break drains,
             }
-            while tasks.try_join_next().is_some() {}
         };
         if !drains {
             // The server was dropped, not stopped.
