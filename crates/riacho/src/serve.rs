@@ -19,7 +19,12 @@ use riacho_core::{
     name::{Selector, StreamName},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::{net::ToSocketAddrs, thread, time::Duration};
+use std::{
+    io::{self, Write as _},
+    net::ToSocketAddrs,
+    thread,
+    time::Duration,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serves until SIGTERM or SIGINT, then drains.
@@ -54,6 +59,10 @@ async fn serve(config: &Config, demo: bool) -> Result<(), Error> {
         tracing::info!(
             "only this machine can reach the server; --listen with --anonymous opens it to others"
         );
+    }
+    if demo {
+        // For a person, not for a log: whoever started the demo wants to open it. Without a stderr nobody looks.
+        let _ = writeln!(io::stderr(), "\n  The demo is at http://{address}/demo/ (Ctrl-C ends it)\n");
     }
     // Not under systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
