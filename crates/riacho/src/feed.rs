@@ -37,6 +37,12 @@ pub struct Fed {
     pub marks: Vec<(Offset, usize)>,
     /// The last event it will have seen with these bytes.
     pub after: Offset,
+    /// Where it stood before them, and knows of trims with them.
+    pub from: Place,
+    /// Bytes of the first event that it had before.
+    pub had: usize,
+    /// Whether they begin with a reset.
+    pub reset: bool,
     /// Where to go on from, or `None` where the view has all that follows.
     pub next: Option<Feed>,
 }
@@ -80,6 +86,10 @@ impl Feeder {
     /// Reads one helping for `feed` and hands it to `deliver`, on a thread of the feeder.
     pub fn request(&self, feed: Feed, deliver: Deliver) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.closed {
+            // Dropping `deliver` tells who waits.
+            return;
+        }
         queue.requests.push_back((feed, deliver));
         drop(queue);
         self.arrived.notify_one();
@@ -87,7 +97,12 @@ impl Feeder {
 
     /// Ends the threads; what is still requested is dropped.
     pub fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        let dropped = {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.closed = true;
+            std::mem::take(&mut queue.requests)
+        };
+        drop(dropped);
         self.arrived.notify_all();
         for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             if thread.join().is_err() {
@@ -122,6 +137,7 @@ impl Feeder {
 pub fn help(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
     let form = feed.view.form();
     let (mut bytes, mut marks) = (Vec::new(), Vec::new());
+    let (start, had, mut reset) = (feed.place.after, feed.into_next, false);
     if feed.into_next > 0 || feed.view.lock().join(feed.place.after).is_none() {
         let from = feed.place.after;
         let page = log.read(feed.view.selection(), &mut feed.place, HELPING_BYTES)?;
@@ -133,6 +149,7 @@ pub fn help(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
             let control = Control::Reset { reason: ResetReason::Trimmed, streams: page.lost };
             form.control(&mut bytes, log.position(from), &control);
             marks.push((from, bytes.len()));
+            reset = true;
         }
         for event in &page.events {
             form.event(&mut bytes, feed.view.epoch(), event);
@@ -150,7 +167,8 @@ pub fn help(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
     }
     let after = feed.place.after;
     let whole = feed.into_next == 0 && feed.view.lock().join(after).is_some();
-    Ok(Fed { bytes, marks, after, next: (!whole).then_some(feed) })
+    let from = Place { after: start, trims: feed.place.trims };
+    Ok(Fed { bytes, marks, after, from, had, reset, next: (!whole).then_some(feed) })
 }
 
 const THREADS: usize = 2;

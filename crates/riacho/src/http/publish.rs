@@ -22,8 +22,8 @@ use riacho_core::{
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use sha2::{Digest, Sha256};
-use std::{borrow::Cow, time::Duration};
-use tokio::sync::SemaphorePermit;
+use std::{borrow::Cow, sync::Arc, time::Duration};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// `POST /streams/{name}`.
 pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Response, Problem> {
@@ -36,7 +36,7 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
         Content::Lines => app.settings().batch_bytes_max,
         Content::Text | Content::Json => app.settings().event_bytes_max,
     };
-    let (text, _permit) = receive(&app, &parts, body, bytes_max, content).await?;
+    let (text, permit) = receive(&app, &parts, body, bytes_max, content).await?;
     let entries = match content {
         Content::Lines => lines(app.settings(), &text, |line, line_stream| match line_stream {
             Some(other) if other != stream.as_str() => {
@@ -53,7 +53,7 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
             vec![Entry { stream, event_type, data }]
         }
     };
-    append(&app, &parts, &text, entries).await
+    append(&app, &parts, &text, entries, permit).await
 }
 
 /// `POST /streams`: a batch over several streams.
@@ -66,19 +66,25 @@ pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Re
     }
     let event_type = Query::of(&parts.uri)?.get("type").map(parse_type).transpose()?;
     let bytes_max = app.settings().batch_bytes_max;
-    let (text, _permit) = receive(&app, &parts, body, bytes_max, Content::Lines).await?;
+    let (text, permit) = receive(&app, &parts, body, bytes_max, Content::Lines).await?;
     let entries = lines(app.settings(), &text, |line, stream| {
         let Some(stream) = stream else {
             return Err(Problem::bad("line_invalid", "Bad line", "the member `stream` is missing"));
         };
         entry(request::parse_name(stream)?, event_type.clone(), line)
     })?;
-    append(&app, &parts, &text, entries).await
+    append(&app, &parts, &text, entries, permit).await
 }
 
-async fn append(app: &App, parts: &Parts, text: &str, entries: Vec<Entry>) -> Result<Response, Problem> {
+async fn append(
+    app: &App,
+    parts: &Parts,
+    text: &str,
+    entries: Vec<Entry>,
+    permit: OwnedSemaphorePermit,
+) -> Result<Response, Problem> {
     let key = idempotency_key(parts, text)?;
-    let appended = app.log().append(Batch { entries, key }).await?;
+    let appended = app.log().append_counted(Batch { entries, key }, Some(permit)).await?;
     Ok(created(app, appended))
 }
 
@@ -135,20 +141,20 @@ fn unsupported(detail: impl Into<Cow<'static, str>>) -> Problem {
     )
 }
 
-// Reads the body within its bounds; the permit stands for its bytes until the request is answered.
-async fn receive<'a>(
-    app: &'a App,
+// Reads the body within its bounds; the permit stands for its bytes until the log has answered.
+async fn receive(
+    app: &App,
     parts: &Parts,
     body: Body,
     bytes_max: usize,
     content: Content,
-) -> Result<(String, SemaphorePermit<'a>), Problem> {
+) -> Result<(String, OwnedSemaphorePermit), Problem> {
     let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large(bytes_max, content));
     }
     let bytes = u32::try_from(announced.unwrap_or(bytes_max).max(1)).unwrap_or(u32::MAX);
-    let permit = app.shared.publish_bytes.try_acquire_many(bytes).map_err(|_| {
+    let permit = Arc::clone(&app.shared.publish_bytes).try_acquire_many_owned(bytes).map_err(|_| {
         let limit = "publish_bytes_in_flight_max";
         let detail = "too much is being published at once (limit publish_bytes_in_flight_max)";
         Problem::overloaded(limit, detail).limited_by(limit)

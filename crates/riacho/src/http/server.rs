@@ -158,7 +158,8 @@ impl Accept {
         let mut over = std::pin::pin!(over);
         loop {
             tokio::select! {
-                // As above; a task that was joined needs nothing more.
+                biased;
+                // As above, and first: who was let into the backlog is answered. A task that was joined needs nothing more.
                 accepted = listener.accept() => self.accepted(accepted, &mut tasks).await,
                 ended = tasks.join_next() => {
                     if ended.is_none() {

@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 use streams::Wanted;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// Files in one directory, written by one thread: segments, indexes, recovery, retention.
 pub mod store;
@@ -356,13 +356,22 @@ impl Log {
     /// # Errors
     /// Nothing of the batch is appended.
     pub async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
-        let direct = if batch.key.is_none() { self.append_memory(&batch) } else { Direct::No };
+        self.append_counted(batch, None).await
+    }
+
+    /// As [`Log::append`]; `hold` stands for the batch's bytes until it is answered, whether or not somebody still waits.
+    pub(crate) async fn append_counted(
+        &self,
+        batch: Batch,
+        hold: Option<OwnedSemaphorePermit>,
+    ) -> Result<Appended, AppendError> {
+        let direct = if batch.key.is_none() { self.append_memory(&batch, hold) } else { Direct::No(hold) };
         let (appended, lagging) = match direct {
             Direct::Done(appended, lagging) => (appended, lagging),
             Direct::Held(appended, published) => {
                 (appended, published.await.map_err(|_| AppendError::Failed)?)
             }
-            Direct::No => self.shared.queue.send(writer::What::Append(batch)).await?,
+            Direct::No(hold) => self.shared.queue.send(writer::What::Append(batch), hold).await?,
         };
         lagging.wait().await;
         Ok(appended)
@@ -373,7 +382,7 @@ impl Log {
     /// # Errors
     /// `UnknownStream` where it never had an event; otherwise as [`Log::append`].
     pub async fn empty(&self, name: StreamName) -> Result<Offset, AppendError> {
-        let (appended, lagging) = self.shared.queue.send(writer::What::Empty(name)).await?;
+        let (appended, lagging) = self.shared.queue.send(writer::What::Empty(name), None).await?;
         lagging.wait().await;
         Ok(appended.first)
     }
@@ -442,7 +451,14 @@ impl Log {
         };
         let page = self.shared.reader.read(selection, place.after, published, bytes_max)?;
         let mut events: Vec<Arc<Event>> = page.events.into_iter().map(Arc::new).collect();
-        let order = self.lock();
+        let raised = self.shared.reader.raised();
+        let mut order = self.lock();
+        // What retention has trimmed so far is missing from the page, whether its round has ended or not.
+        for (name, floor) in raised {
+            if let Some(index) = order.streams.find(name.as_str()) {
+                order.streams.trim(index, floor);
+            }
+        }
         let wanted = Wanted { selection, after: place.after, upto: page.upto, bytes_max, only_memory: true };
         let (memory, upto) = order.streams.read(&wanted);
         events.retain(|event| event.offset <= upto && !order.is_trimmed(event));
@@ -523,14 +539,14 @@ impl Log {
     }
 
     // Appends to `memory` streams without the writer thread, where nothing needs it.
-    fn append_memory(&self, batch: &Batch) -> Direct {
+    fn append_memory(&self, batch: &Batch, hold: Option<OwnedSemaphorePermit>) -> Direct {
         let now = crate::clock::now();
         let mut order = self.lock();
-        let Some(streams) = order.memory_places(&batch.entries) else { return Direct::No };
+        let Some(streams) = order.memory_places(&batch.entries) else { return Direct::No(hold) };
         let (appended, events) = order.assign(&batch.entries, &streams, now);
         if order.committing {
             let (sender, receiver) = oneshot::channel();
-            order.held.push((events, sender));
+            order.held.push((events, sender, hold));
             return Direct::Held(appended, receiver);
         }
         let wakes = order.publish(events, self);
@@ -582,7 +598,7 @@ impl fmt::Debug for Log {
 enum Direct {
     Done(Appended, Lagging),
     Held(Appended, oneshot::Receiver<Lagging>),
-    No,
+    No(Option<OwnedSemaphorePermit>),
 }
 
 impl StreamInfo {

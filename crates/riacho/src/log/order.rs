@@ -4,6 +4,7 @@ use super::{
     AppendError, Appended, Entry, Log, Place, Settings,
     store::Recovered,
     streams::{Said, StreamIndex, Streams, Wanted},
+    writer::Hold,
 };
 use crate::view::{Lagging, SharedView, Views, Wakes};
 use riacho_core::{
@@ -44,7 +45,7 @@ pub(super) struct Order {
     /// The writer thread has given offsets to events that are not visible yet.
     pub committing: bool,
     /// `memory` batches that wait for that commit, to be visible after it.
-    pub held: Vec<(Assigned, oneshot::Sender<Lagging>)>,
+    pub held: Vec<(Assigned, oneshot::Sender<Lagging>, Hold)>,
     time: Millis,
     pub streams: Streams,
     pub views: Views,
@@ -78,6 +79,9 @@ impl Order {
             if let Some(index) = streams.find(event.stream.as_str()) {
                 streams.recall(index, Arc::new(event));
             }
+        }
+        for index in streams.memory_streams() {
+            streams.recount(index);
         }
         let mut keys = Keys::default();
         for key in recovered.keys {
@@ -134,9 +138,11 @@ impl Order {
                 return Err(AppendError::TooManyStreams);
             }
         }
+        if settings.rules.of(name.as_str()).closed {
+            return Err(AppendError::ClosedStream(name.clone()));
+        }
         let index = found.unwrap_or_else(|| self.add_stream(name, settings));
         match self.streams.get_mut(index) {
-            Some(stream) if stream.rule.closed => Err(AppendError::ClosedStream(name.clone())),
             Some(stream) => {
                 stream.claims += 1;
                 self.streams.exists(index);
@@ -160,7 +166,7 @@ impl Order {
     }
 
     // Drops a stream without events that nobody reads or is about to append to.
-    fn remove_unneeded(&mut self, index: StreamIndex) {
+    pub(super) fn remove_unneeded(&mut self, index: StreamIndex) {
         let Some(stream) = self.streams.get(index) else { return };
         if stream.newest == 0 && stream.claims == 0 && stream.views.is_empty() {
             self.streams.remove(index);
@@ -205,6 +211,11 @@ impl Order {
         if self.next == end {
             self.next = first;
         }
+    }
+
+    /// Gives all offsets from `first` on back, whoever has them: the log has failed and will make nothing visible again.
+    pub(super) fn rewind(&mut self, first: Offset) {
+        self.next = first;
     }
 
     /// Takes one offset for something that is no event.

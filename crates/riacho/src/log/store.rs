@@ -45,7 +45,7 @@ use std::{
     collections::HashMap,
     io,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -110,6 +110,8 @@ struct Shared {
     list: RwLock<Arc<Vec<Arc<Segment>>>>,
     /// The offset of each stream's newest trimmed event, where it has one.
     trimmed: RwLock<HashMap<StreamName, Offset>>,
+    /// Floors that reads already heed and the layer above does not know of yet.
+    raised: Mutex<Vec<(StreamName, Offset)>>,
 }
 
 /// A segment and what of it still counts.
@@ -571,6 +573,10 @@ impl Slot {
 }
 
 impl Shared {
+    fn raised(&self) -> MutexGuard<'_, Vec<(StreamName, Offset)>> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set_trimmed(&self, name: &StreamName, trimmed: Offset) {
         let mut map = self.trimmed.write().unwrap_or_else(PoisonError::into_inner);
         map.insert(name.clone(), trimmed);

@@ -270,8 +270,16 @@ impl Streams {
     /// Puts an event that the disk already holds into memory, without counting it again.
     pub(super) fn recall(&mut self, index: StreamIndex, event: Arc<Event>) {
         let Some(stream) = self.slots.get_mut(index as usize).and_then(Option::as_mut) else { return };
-        self.durable.push(event.offset, index, event_bytes(&event));
+        let ring = if stream.memory() { &mut self.memory } else { &mut self.durable };
+        ring.push(event.offset, index, event_bytes(&event));
         stream.recent.push_back(event);
+    }
+
+    /// Counts what a `memory` stream has: only what is in memory, whatever the disk holds of a time when it was durable.
+    pub(super) fn recount(&mut self, index: StreamIndex) {
+        let Some(stream) = self.get_mut(index).filter(|stream| stream.memory()) else { return };
+        stream.count = stream.recent.len() as u64;
+        stream.bytes = stream.recent.iter().map(|event| record_bytes(event)).sum();
     }
 
     /// Lets go of the oldest events while a ring is over its bound. Of `memory` streams that is a trim.
@@ -337,10 +345,14 @@ impl Streams {
         }
     }
 
-    /// The places of all `memory` streams.
+    /// The places of all streams that are `memory` streams, by their rule or by what the disk says.
     pub(super) fn memory_streams(&self) -> Vec<StreamIndex> {
         let places = self.by_name.values().copied();
-        places.filter(|index| self.get(*index).is_some_and(|stream| stream.memory())).collect()
+        places
+            .filter(|index| {
+                self.get(*index).is_some_and(|stream| stream.memory() || stream.said != Said::Durable)
+            })
+            .collect()
     }
 
     /// Every durable event above this offset is in memory.

@@ -2,7 +2,7 @@
 //! events visible and answers all.
 
 use super::{
-    AppendError, Appended, Batch, Key, Log,
+    AppendError, Appended, Batch, Entry, Key, Log,
     order::{Answer, Assigned, Order, State},
     store::Store,
     streams::{Said, StreamIndex},
@@ -28,7 +28,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// What is asked of the writer.
 pub(super) enum What {
@@ -41,7 +41,12 @@ type Answered = Result<(Appended, Lagging), AppendError>;
 struct Op {
     what: What,
     reply: oneshot::Sender<Answered>,
+    /// What stands for its bytes, until it is answered: a publisher that has gone does not end it.
+    hold: Hold,
 }
+
+/// A share of the bytes that may be in flight; none where the edge does not count them.
+pub(super) type Hold = Option<OwnedSemaphorePermit>;
 
 /// What publishers ask, in order. Bounded by the bytes the edge lets in flight.
 pub(super) struct Queue {
@@ -78,14 +83,14 @@ impl Queue {
     }
 
     /// Asks the writer and waits for its answer.
-    pub(super) async fn send(&self, what: What) -> Answered {
+    pub(super) async fn send(&self, what: What, hold: Hold) -> Answered {
         let (reply, answer) = oneshot::channel();
         {
             let mut ops = self.lock();
             if self.closed.load(Ordering::Acquire) {
                 return Err(AppendError::Closing);
             }
-            ops.push_back(Op { what, reply });
+            ops.push_back(Op { what, reply, hold });
         }
         self.arrived.notify_one();
         answer.await.unwrap_or(Err(AppendError::Failed))
@@ -127,10 +132,15 @@ impl Queue {
 impl Op {
     fn bytes(&self) -> usize {
         match &self.what {
-            What::Append(batch) => batch.entries.iter().map(|e| e.data.text.len() + RECORD_OVERHEAD).sum(),
+            What::Append(batch) => batch.entries.iter().map(entry_bytes).sum(),
             What::Empty(_) => RECORD_OVERHEAD,
         }
     }
+}
+
+fn entry_bytes(entry: &Entry) -> usize {
+    let event_type = entry.event_type.as_ref().map_or(0, |event_type| event_type.as_str().len());
+    entry.data.text.len() + entry.stream.as_str().len() + event_type + RECORD_OVERHEAD
 }
 
 /// Starts the writer thread.
@@ -200,7 +210,7 @@ impl Writer {
         let mut frame = Frame { now: clock::now(), records: Vec::new(), reserved: 0, said: Vec::new() };
         let mut order = self.log.lock();
         let (keys, first) = (order.keys.len(), order.next());
-        let judged = |op: Op| (frame.judge(op.what, &mut order, &self.log), op.reply);
+        let judged = |op: Op| (frame.judge(op.what, &mut order, &self.log), op.reply, op.hold);
         let ops: Vec<_> = ops.into_iter().map(judged).collect();
         let end = order.next();
         order.committing = true;
@@ -231,7 +241,7 @@ impl Writer {
             }
         }
         let mut answers = Vec::with_capacity(ops.len());
-        for (judged, reply) in ops {
+        for (judged, reply, _hold) in ops {
             let claimed: Vec<StreamIndex> = match &judged {
                 Judged::Append(_, events) => events.iter().map(|(index, _)| *index).collect(),
                 _ => Vec::new(),
@@ -253,22 +263,30 @@ impl Writer {
             order.release(claimed);
             answers.push((reply, answer));
         }
-        let held = std::mem::take(&mut order.held);
+        let mut held = std::mem::take(&mut order.held);
+        let mut refused = Vec::new();
+        if written.is_err() && order.state == State::Failed {
+            // Nobody knows whether the frame is on disk, and a restart may find it there: nothing after it may be seen.
+            refused = std::mem::take(&mut held);
+            order.rewind(first);
+        }
         let mut waiting = Vec::with_capacity(held.len());
-        for (events, published) in held {
+        for (events, published, hold) in held {
             order.publish_into(events, &self.log, &mut wakes);
-            waiting.push(published);
+            waiting.push((published, hold));
         }
         order.committing = false;
         order.settle(&self.log);
         drop(order);
+        // Their publishers learn that the log failed.
+        drop(refused);
 
         let lagging = wakes.wake();
         let answered = |(reply, answer): (_, Result<Appended, AppendError>)| {
             (reply, answer.map(|appended| (appended, lagging.clone())))
         };
         self.acknowledge(answers.into_iter().map(answered).collect());
-        for published in waiting {
+        for (published, _hold) in waiting {
             let _ = published.send(lagging.clone());
         }
     }
@@ -334,6 +352,7 @@ impl Writer {
         let keys_age = u64::try_from(self.log.shared.settings.store.keys_age.as_millis()).unwrap_or(u64::MAX);
         let mut order = self.log.lock();
         order.keys.expire(now.saturating_sub(keys_age));
+        self.log.shared.reader.forget_raised();
         for (name, floor) in maintained.floors {
             let Some(index) = order.streams.find(name.as_str()) else { continue };
             order.streams.trim(index, floor);
@@ -348,10 +367,13 @@ impl Writer {
         }
         order.streams.forgotten = order.streams.forgotten.max(maintained.forgotten);
         for name in maintained.forgotten_streams {
-            let unread = |index: &StreamIndex| order.streams.get(*index).is_some_and(|s| s.views.is_empty());
-            if let Some(index) = order.streams.find(name.as_str()).filter(unread) {
-                order.streams.remove(index);
+            let Some(index) = order.streams.find(name.as_str()) else { continue };
+            order.streams.exists_no_more(index);
+            if let Some(stream) = order.streams.get_mut(index) {
+                (stream.newest, stream.said) = (0, Said::Durable);
             }
+            // Unless somebody reads it: then it goes with the reader.
+            order.remove_unneeded(index);
         }
     }
 

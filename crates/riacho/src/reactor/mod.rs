@@ -169,11 +169,16 @@ impl Reactors {
         if let Some(handle) = fewest {
             // Counted here and not when the reactor takes it: a burst of tickets must spread as well.
             handle.stats.subscribers.fetch_add(1, Ordering::Relaxed);
+            let mut ticket = Some(ticket);
             handle.put(|inbox| {
                 if !inbox.ended {
-                    inbox.tickets.push(ticket);
+                    inbox.tickets.extend(ticket.take());
                 }
             });
+            if ticket.is_some() {
+                // Dropped with no lock held: its seat takes the order lock.
+                handle.stats.subscribers.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 

@@ -82,13 +82,26 @@ struct Pending {
     sent: usize,
     /// Where each event ends within `bytes`.
     marks: Vec<(Offset, usize)>,
+    /// Where `bytes` came from, if that is the log.
+    origin: Option<Origin>,
     then: Then,
+}
+
+/// What it takes to ask the log for a helping again.
+#[derive(Clone, Copy)]
+struct Origin {
+    /// Before the helping, with the trims known after it.
+    place: Place,
+    /// Bytes of the first event that came before the helping.
+    had: usize,
+    /// Whether it begins with a reset, which the log would not give again.
+    reset: bool,
 }
 
 impl Pending {
     /// Nothing but what follows.
     fn only(then: Then) -> Self {
-        Self { bytes: Vec::new(), sent: 0, marks: Vec::new(), then }
+        Self { bytes: Vec::new(), sent: 0, marks: Vec::new(), origin: None, then }
     }
 }
 
@@ -244,6 +257,8 @@ impl Reactor {
         if let Some(viewed) = self.viewed(view) {
             viewed.list.push(Some(number));
             viewed.live += 1;
+            // A sweep that stands in mid-list goes once around a list that is one longer now.
+            viewed.remaining += usize::from(viewed.queued);
         }
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let data = EventData::new_u64(token(number, generation));
@@ -292,7 +307,9 @@ impl Reactor {
                 subscriber.after = fed.after;
                 self.handle.stats.events.fetch_add(fed.marks.len() as u64, Ordering::Relaxed);
                 let then = fed.next.map_or(Then::Live { into_next: 0 }, Then::Feed);
-                self.pending.insert(number, Pending { bytes: fed.bytes, sent: 0, marks: fed.marks, then });
+                let origin = Some(Origin { place: fed.from, had: fed.had, reset: fed.reset });
+                let pending = Pending { bytes: fed.bytes, sent: 0, marks: fed.marks, origin, then };
+                self.pending.insert(number, pending);
                 self.resume(number);
             }
             Err(err) => {
@@ -344,19 +361,36 @@ impl Reactor {
 
     fn block(&mut self, number: u32, mut pending: Pending) {
         let Some(subscriber) = self.subscribers.get_mut(number) else { return };
-        if self.pending_bytes + pending.bytes.len() > PENDING_BYTES_MAX {
+        let over = self.pending_bytes + pending.bytes.len() > PENDING_BYTES_MAX;
+        let viewed = self.views.get(subscriber.view as usize).and_then(Option::as_ref);
+        if let (true, Some(origin), Some(viewed)) = (over, pending.origin, viewed) {
             // Too many hold a helping of the log: this one keeps only its place, and the log is read again for it.
             let whole = pending.marks.partition_point(|(_, end)| *end <= pending.sent);
             let last = whole.checked_sub(1).and_then(|last| pending.marks.get(last)).copied();
-            let viewed = self.views.get(subscriber.view as usize).and_then(Option::as_ref);
-            if let (Some((after, end)), Some(viewed)) = (last, viewed) {
-                subscriber.after = after;
-                let trims = match &pending.then {
-                    Then::Feed(feed) => feed.place.trims,
-                    Then::Live { .. } => 0,
-                };
-                let (view, place) = (Arc::clone(&viewed.view), Place { after, trims });
-                pending = Pending::only(Then::Feed(Feed { view, place, into_next: pending.sent - end }));
+            let again = |after, into_next| {
+                let place = Place { after, trims: origin.place.trims };
+                Then::Feed(Feed { view: Arc::clone(&viewed.view), place, into_next })
+            };
+            match last {
+                Some((after, end)) => {
+                    subscriber.after = after;
+                    pending = Pending::only(again(after, pending.sent - end));
+                }
+                None if origin.reset => {
+                    // Only the reset is kept, to be sent to its end.
+                    pending.marks.truncate(1);
+                    if let Some((after, end)) = pending.marks.first().copied() {
+                        subscriber.after = after;
+                        pending.bytes.truncate(end);
+                        pending.bytes.shrink_to_fit();
+                        pending.then = again(after, 0);
+                    }
+                }
+                None => {
+                    let after = origin.place.after;
+                    subscriber.after = after;
+                    pending = Pending::only(again(after, origin.had + pending.sent));
+                }
             }
         }
         subscriber.state = State::Blocked;
@@ -591,11 +625,12 @@ impl Reactor {
         let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
         // Read before the view is looked at: all events up to it are in the view then.
         let head = viewed.log.published();
-        {
+        let behind = {
             let view = viewed.view.lock();
-            if view.join(subscriber.after) != Some(view.end()) {
-                return;
-            }
+            view.join(subscriber.after) != Some(view.end())
+        };
+        if behind {
+            return self.visit(number, &mut Memo::default());
         }
         let moved = head > subscriber.after;
         self.scratch.clear();
@@ -604,7 +639,7 @@ impl Reactor {
         subscriber.after = subscriber.after.max(head);
         let bytes = mem::take(&mut self.scratch);
         let then = Then::Live { into_next: 0 };
-        self.pending.insert(number, Pending { bytes, sent: 0, marks: Vec::new(), then });
+        self.pending.insert(number, Pending { bytes, ..Pending::only(then) });
         self.resume(number);
     }
 
@@ -628,6 +663,9 @@ impl Reactor {
             side.subscribers.fetch_sub(1, Ordering::Relaxed);
         }
         if live == 0 {
+            // Whoever waits for this reactor's sweep waits no longer.
+            let end = shared.lock().end();
+            shared.note_swept(self.handle.index, end);
             self.view_numbers.remove(&key(&shared));
             if let Some(slot) = self.views.get_mut(view as usize) {
                 *slot = None;
@@ -706,6 +744,7 @@ impl Reactor {
         inbox.ended = true;
         let late = mem::take(&mut inbox.tickets);
         drop(inbox);
+        self.handle.stats.subscribers.fetch_sub(late.len() as u64, Ordering::Relaxed);
         drop(late);
     }
 }

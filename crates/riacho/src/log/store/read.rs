@@ -40,6 +40,17 @@ impl Reader {
         Self { shared }
     }
 
+    /// Floors that reads heed since the last [`Reader::forget_raised`]: each stream's newest trimmed event. Retention is
+    /// told of them only when its round ends.
+    pub fn raised(&self) -> Vec<(StreamName, Offset)> {
+        self.shared.raised().clone()
+    }
+
+    /// The caller knows all floors so far. Only on the writer's thread: nobody else raises them.
+    pub fn forget_raised(&self) {
+        self.shared.raised().clear();
+    }
+
     /// The durable, untrimmed events of `selection` after `after` up to `upto`, in order.
     ///
     /// It stops after about `bytes_max` bytes of data (with at least one event, if there is one), and after a bounded

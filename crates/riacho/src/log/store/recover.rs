@@ -27,7 +27,7 @@ use std::{
     collections::HashMap,
     io,
     num::NonZeroU64,
-    sync::{Arc, RwLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
 };
 
 /// What the log held when it was opened.
@@ -116,6 +116,7 @@ pub(super) fn open(
             files: Files::new(disk.clone()),
             list: RwLock::default(),
             trimmed: RwLock::default(),
+            raised: Mutex::default(),
         }),
         settings,
         slots: Vec::new(),
@@ -373,13 +374,6 @@ impl Store {
             let state = self.known(name, 0);
             state.trimmed = state.trimmed.max(at - 1);
         }
-        for number in 0..self.slots.len() {
-            self.settle_segment(number, fold)?;
-        }
-        for (name, upto) in &fold.emptied {
-            let state = self.known(name, meta.forgotten);
-            state.trimmed = state.trimmed.max(*upto);
-        }
         let next = self.reserved.max(self.last) + 1;
         let closed: Option<HashMap<_, _>> =
             fold.closed.as_ref().map(|memory| memory.iter().map(|(name, newest)| (name, *newest)).collect());
@@ -391,6 +385,14 @@ impl Store {
                 continue;
             }
             state.trimmed = recorded.unwrap_or(next - 1).max(state.trimmed);
+        }
+        for number in 0..self.slots.len() {
+            // After the floors: it counts what is above them.
+            self.settle_segment(number, fold)?;
+        }
+        for (name, upto) in &fold.emptied {
+            let state = self.known(name, meta.forgotten);
+            state.trimmed = state.trimmed.max(*upto);
         }
         self.meta_stale = true;
         self.order = self.streams.keys().cloned().collect();

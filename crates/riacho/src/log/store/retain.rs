@@ -185,6 +185,8 @@ impl Store {
         let trimmed = state.trimmed;
         self.streams.insert(name.clone(), state);
         if trimmed > before {
+            // First, so that whoever misses events by the floor finds it here.
+            self.shared.raised().push((name.clone(), trimmed));
             self.shared.set_trimmed(name, trimmed);
             self.maintained.floors.push((name.clone(), trimmed));
             self.meta_stale = true;
