@@ -26,3 +26,5 @@ mod operation;
 mod memory_streams;
 /// The commands of the real binary, together.
 mod follow;
+/// Many readers of one stream that come and go while it is swept.
+mod sweeps;
