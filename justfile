@@ -8,7 +8,7 @@ default:
 run *ARGS:
     cargo run --release -- demo {{ARGS}}
 
-# All tests that need no special machine; SLOW=1 for the rest
+# All that must hold
 test *ARGS:
     cargo xtask test {{ARGS}}
 

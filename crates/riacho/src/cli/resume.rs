@@ -81,10 +81,11 @@ struct Details {
 // A JSON string is text that was published; every other value is JSON and printed as it is.
 fn printed(data: Option<&RawValue>) -> Result<Cow<'_, str>, String> {
     let Some(data) = data.map(RawValue::get) else { return Err("no data".to_owned()) };
-    match data.starts_with('"') {
-        true => serde_json::from_str::<String>(data).map(Cow::Owned).map_err(|err| err.to_string()),
-        false => Ok(data.into()),
+    if !data.starts_with('"') {
+        return Ok(data.into());
     }
+    // JSON may hold half a surrogate pair, which no text can: then it is printed as it came.
+    Ok(serde_json::from_str::<String>(data).map_or(data.into(), Cow::Owned))
 }
 
 fn sentence(control: &str, details: &Details) -> String {

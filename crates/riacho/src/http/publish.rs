@@ -38,7 +38,7 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
     };
     let (text, permit) = receive(&app, &parts, body, bytes_max, content).await?;
     let entries = match content {
-        Content::Lines => lines(app.settings(), &text, |line, line_stream| match line_stream {
+        Content::Lines => lines(app.settings(), &text, false, |line, line_stream| match line_stream {
             Some(other) if other != stream.as_str() => {
                 let detail = "a batch for one stream holds no other `stream`; POST /streams takes several";
                 Err(Problem::bad("line_invalid", "Bad line", detail))
@@ -67,7 +67,7 @@ pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Re
     let event_type = Query::of(&parts.uri)?.get("type").map(parse_type).transpose()?;
     let bytes_max = app.settings().batch_bytes_max;
     let (text, permit) = receive(&app, &parts, body, bytes_max, Content::Lines).await?;
-    let entries = lines(app.settings(), &text, |line, stream| {
+    let entries = lines(app.settings(), &text, true, |line, stream| {
         let Some(stream) = stream else {
             return Err(Problem::bad("line_invalid", "Bad line", "the member `stream` is missing"));
         };
@@ -210,10 +210,12 @@ pub(super) struct Line<'a> {
     stream: Option<Cow<'a, str>>,
 }
 
-/// The events of a batch; `entry` makes one of a line and its `stream`.
+/// The events of a batch; `entry` makes one of a line and its `stream`. With `of_readers`, what the server itself says
+/// between events is passed over.
 pub(super) fn lines(
     settings: &Settings,
     text: &str,
+    of_readers: bool,
     mut entry: impl FnMut(&Line<'_>, Option<&str>) -> Result<Entry, Problem>,
 ) -> Result<Vec<Entry>, Problem> {
     let (events_max, bytes_max) = (settings.batch_events_max, settings.event_bytes_max);
@@ -233,7 +235,7 @@ pub(super) fn lines(
         })?;
         // What the server itself says between events, when a reader's output is published as it is.
         let own = line.event_type.as_ref().is_some_and(|t| t.starts_with("riacho."));
-        if own && line.stream.is_none() {
+        if own && line.stream.is_none() && of_readers {
             continue;
         }
         if entries.len() == events_max {

@@ -76,7 +76,7 @@ proptest! {
     #[test]
     fn a_batch_is_taken_within_its_bounds_or_refused_whole(text in "(\\{\"data\":(1|\"a\"|null|\\{\\})(,\"stream\":\"[a*]\")?(,\"type\":\"(x|riacho.y|)\")?\\}?[\r\n ]{0,2}){0,6}") {
         let settings = settings();
-        let made = lines(&settings, &text, |line, stream| entry(parse_name(stream.unwrap_or("s"))?, None, line));
+        let made = lines(&settings, &text, true, |line, stream| entry(parse_name(stream.unwrap_or("s"))?, None, line));
         if let Ok(entries) = made {
             prop_assert!(!entries.is_empty() && entries.len() <= settings.batch_events_max);
             for entry in entries {

@@ -140,6 +140,15 @@ pub(super) fn open(
     let mut fold = Fold::new(&meta);
     let torn_bytes = store.load_segments(&mut bases, &mut fold)?;
     store.settle(&meta, &fold)?;
+    if torn_bytes > 0 {
+        // A frame that was acknowledged and damaged since looks the same as one that never was: readers may have seen
+        // its offsets, so they are not given again.
+        let upto = store.reserved.max(store.last) + TORN_OFFSETS;
+        if let Err(err) = store.append(&[Record::Reserve { upto }]) {
+            tracing::warn!(error = err.chain(), "offsets of the torn end are skipped in this run only");
+        }
+        store.reserved = upto;
+    }
     let (tail, tail_base) = store.tail()?;
     let mut keys = fold.keys;
     let oldest = now.saturating_sub(store.settings.keys_age.as_millis() as u64);
@@ -696,3 +705,6 @@ fn failed(op: String, err: io::Error) -> Error {
 const CHUNK_BYTES: usize = 256 * 1024;
 const SEGMENT_BYTES_MAX: u64 = 2 << 30;
 const FRAME_BYTES: u32 = riacho_core::log::segment::FRAME_BYTES as u32;
+
+// More than the records of one frame.
+const TORN_OFFSETS: Offset = 1 << 20;

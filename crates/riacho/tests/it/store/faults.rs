@@ -163,10 +163,17 @@ proptest! {
         disk.put(&name, bytes);
         let (store, recovered) = opened(&disk);
         prop_assert_eq!(store.reader().segments(), segments);
-        let left = recovered.next - 1;
-        prop_assert_eq!(read_all(&store.reader(), &["**"], 0, left), &all[..left as usize]);
+        let read = read_all(&store.reader(), &["**"], 0, recovered.next - 1);
+        prop_assert_eq!(&read, &all[..read.len()]);
+        // What was cut may have been seen: its offsets are not given again, at this start or a later one.
+        let first_free = if recovered.torn_bytes > 0 { 60 } else { read.len() as u64 + 1 };
+        prop_assert!(recovered.next >= first_free);
+        let again = opened(&disk.copy()).1.next;
+        prop_assert_eq!(again, recovered.next);
         // Whole frames before the cut are kept, and what is left of one cut in two is told, but for zeros at its end.
-        let end = store.reader().bytes() + used - total;
+        // Behind a torn end stands the frame that says so: its head, a record's head, and an offset with its kind.
+        let said = if recovered.torn_bytes > 0 { 24 + 8 + 9 } else { 0 };
+        let end = store.reader().bytes() - said + used - total;
         let rest = len - end;
         prop_assert!(rest < 300 && recovered.torn_bytes <= rest && recovered.torn_bytes + 8 >= rest);
     }
@@ -243,7 +250,7 @@ fn data_that_looks_like_a_frame_is_not_taken_for_one() {
     bytes.extend_from_slice(&forged);
     disk.put(&name_of, bytes);
     let (_, recovered) = opened(&disk);
-    assert_eq!(recovered.next, 3);
+    assert!((4..1 << 40).contains(&recovered.next), "{}", recovered.next);
     assert!(recovered.torn_bytes > 0);
 }
 
