@@ -284,11 +284,16 @@ pub fn repair(disk: &dyn Disk, apply: bool, new_epoch: bool, random: u64) -> Res
         for (from, to, damage) in &walk.damage {
             let to = (*to).min(walk.used);
             if last && to == walk.used {
-                lose(&name, *from, format!("torn tail of {} bytes", to - from));
-            } else {
-                lose(&name, *from, format!("{} bytes lost: {damage}", to - from));
-                broken = true;
+                // Left for the next start, which also skips the offsets that it may have held.
+                lose(
+                    &name,
+                    *from,
+                    format!("torn tail of {} bytes, which the next start cuts off", to - from),
+                );
+                continue;
             }
+            lose(&name, *from, format!("{} bytes lost: {damage}", to - from));
+            broken = true;
             bytes_lost += to - from;
             cut.push((*from, to));
         }
