@@ -127,8 +127,9 @@ impl Metrics {
             "Segments removed by retention",
             stats.segments_removed.load(Ordering::Relaxed),
         );
-        counter("events_out", "Events sent by reactors", sum(|s| &s.events));
-        counter("events_out_bytes", "Bytes sent by reactors", sum(|s| &s.bytes));
+        let (events, bytes) = (&stats.events_out, &stats.bytes_out);
+        counter("events_out", "Events sent", sum(|s| &s.events) + events.load(Ordering::Relaxed));
+        counter("events_out_bytes", "Bytes sent", sum(|s| &s.bytes) + bytes.load(Ordering::Relaxed));
         counter("reactor_sends", "Send calls of reactors", sum(|s| &s.sends));
         counter("reactor_sweeps", "Slices of sweeps", sum(|s| &s.slices));
         counter("heartbeats", "Heartbeats sent by reactors", sum(|s| &s.heartbeats));

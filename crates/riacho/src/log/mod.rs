@@ -97,6 +97,10 @@ pub struct Stats {
     pub events: AtomicU64,
     /// Bytes of their data.
     pub bytes: AtomicU64,
+    /// Events given to readers that are tasks; reactors count their own.
+    pub events_out: AtomicU64,
+    /// Bytes of them, encoded.
+    pub bytes_out: AtomicU64,
     /// Commits of durable events.
     pub commits: AtomicU64,
     /// Time in writing and syncing them, in microseconds.
@@ -274,6 +278,14 @@ pub struct Health {
     pub disk: (u64, usize),
     /// Idempotency keys remembered.
     pub keys: usize,
+}
+
+impl Stats {
+    /// Counts events that a task gives to its reader.
+    pub(crate) fn delivered(&self, events: usize, bytes: usize) {
+        self.events_out.fetch_add(events as u64, Ordering::Relaxed);
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
 }
 
 impl Log {

@@ -138,6 +138,8 @@ impl Follower {
         match read {
             Some(Read { slices: 0, .. }) => false,
             Some(read) => {
+                let bytes = slices.iter().flatten().map(|slice| slice.as_ref().len()).sum();
+                self.log().stats().delivered(read.events, bytes);
                 self.ready.extend(slices.into_iter().flatten().map(Bytes::from_owner));
                 self.at = At::Live(read.newest);
                 true
@@ -163,6 +165,7 @@ impl Follower {
         self.feeder.request(feed, deliver);
         let closed = |_| Error::new(ErrorKind::Unavailable, "read the log: the server is shutting down");
         let fed = fed.await.map_err(closed)??;
+        self.log().stats().delivered(fed.marks.len(), fed.bytes.len());
         if !fed.bytes.is_empty() {
             self.ready.push_back(Bytes::from(fed.bytes));
         }

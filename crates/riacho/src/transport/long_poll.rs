@@ -50,6 +50,7 @@ pub async fn page(begun: Begun, poll: Poll, drain: watch::Receiver<bool>) -> Res
             form.event(&mut lines, log.epoch(), event);
             count += 1;
         }
+        log.stats().delivered(count, lines.len());
         if cut {
             let last = room.checked_sub(1).and_then(|last| page.events.get(last));
             let after = last.map_or(from, |event| event.offset);
