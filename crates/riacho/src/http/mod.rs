@@ -12,6 +12,9 @@ mod read;
 mod streams;
 /// Health, metrics, and the first page.
 mod operation;
+/// All decoders of a request, for the fuzz target.
+#[doc(hidden)]
+pub mod decode;
 #[cfg(test)]
 mod tests;
 /// One connection, from accept to its end or its takeover by a reactor.
