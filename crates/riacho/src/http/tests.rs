@@ -2,27 +2,15 @@
 
 use super::{
     Settings,
+    decode::small,
     publish::{entry, lines},
     request::{Media, Query, media, parse_name, start, stream_name},
 };
-use crate::config::Origins;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use proptest::prelude::*;
-use std::time::Duration;
 
 fn settings() -> Settings {
-    Settings {
-        origins: Origins::None,
-        heartbeat: Duration::from_secs(15),
-        retry: Duration::from_secs(2),
-        event_bytes_max: 64,
-        batch_events_max: 4,
-        batch_bytes_max: 1024,
-        publish_bytes_in_flight_max: 1024,
-        streams_per_subscription_max: 4,
-        long_poll_wait_max: Duration::from_secs(60),
-        page_events_max: 10,
-    }
+    Settings { event_bytes_max: 64, batch_events_max: 4, ..small() }
 }
 
 fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
