@@ -1,15 +1,19 @@
 //! One connection, from accept to its end or its takeover by a reactor.
 //!
-//! hyper parses and answers; when an SSE body has sent its first block, the body offers its subscription, and once
-//! hyper has nothing unflushed the connection is taken apart and its socket leaves for a reactor.
+//! hyper parses and answers; when an SSE body has given its first block, the body offers its subscription, and once all
+//! is with the socket the connection is taken apart and its socket leaves for a reactor.
 
+use super::{
+    Gate,
+    socket::{self, Io, Protocol, Sent},
+};
 use crate::{
     limits::Permit,
     metrics::Metrics,
     reactor::{Reactors, Ticket},
     transport::body::Handoff,
 };
-use axum::{Router, body::Body};
+use axum::body::Body;
 use bytes::Bytes;
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
@@ -17,19 +21,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
     future::poll_fn,
-    io,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Poll, ready},
     time::Duration,
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    sync::watch,
-};
-use tower::ServiceExt;
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
 
 /// What a request's handler may know of its connection.
 #[derive(Clone, Debug)]
@@ -55,7 +53,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Serving {
     /// Answers requests.
-    pub router: Router,
+    pub gate: Gate,
     /// Take over the sockets of SSE subscribers.
     pub reactors: Arc<Reactors>,
     /// Count what goes wrong before a request is one.
@@ -68,21 +66,27 @@ pub struct Serving {
 
 impl Serving {
     /// Serves one connection until it ends, leaves for a reactor, or the server drains.
-    pub async fn serve(self, stream: TcpStream, address: SocketAddr, permit: Permit) {
-        let mut io = Io { stream, prefix: Bytes::new(), handoff: Arc::default() };
-        let begun = tokio::time::timeout(self.settings.head_time_max, io.begin()).await;
+    pub async fn serve(self, mut stream: TcpStream, address: SocketAddr, permit: Permit) {
+        let begun = tokio::time::timeout(self.settings.head_time_max, socket::begin(&mut stream)).await;
         match begun {
-            Ok(Ok(Protocol::Http1)) => self.serve_http1(io, address, permit).await,
-            Ok(Ok(Protocol::Http2)) => self.serve_http2(io, address, permit).await,
+            // Boxed, so that a connection that has asked nothing yet is small.
+            Ok(Ok((Protocol::Http1, prefix))) => {
+                Box::pin(self.serve_http1(stream, prefix, address, permit)).await;
+            }
+            Ok(Ok((Protocol::Http2, prefix))) => {
+                Box::pin(self.serve_http2(Io { socket: stream, prefix }, address, permit)).await;
+            }
             // Nothing was asked, so there is nobody to answer.
-            Ok(Ok(Protocol::None) | Err(_)) => {}
+            Ok(Ok((Protocol::None, _)) | Err(_)) => {}
             Err(_) => self.metrics.limit("head_time_max"),
         }
     }
 
-    async fn serve_http1(self, io: Io, address: SocketAddr, permit: Permit) {
-        let handoff = Arc::clone(&io.handoff);
-        let service = answer(self.router, Peer { address, handoff: Some(Arc::clone(&handoff)) });
+    async fn serve_http1(self, stream: TcpStream, prefix: Bytes, address: SocketAddr, permit: Permit) {
+        let handoff = Arc::<Handoff>::default();
+        let (socket, mut sender) = socket::buffered(stream);
+        let io = Io { socket, prefix };
+        let service = answer(self.gate, Peer { address, handoff: Some(Arc::clone(&handoff)) });
         // A connection that comes while the server drains gets one answer: native EventSources are told when to come
         // back, where a refused connection might become a proxy's error, which would be final for them.
         let late = *self.drain.borrow();
@@ -95,46 +99,52 @@ impl Serving {
             .serve_connection(TokioIo::new(io), service);
         let mut draining = pin!(drained(self.drain));
         let mut told = late;
+        let mut ended = None;
         let leaving = poll_fn(|cx| {
             if !told && draining.as_mut().poll(cx).is_ready() {
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
-            match connection.poll_without_shutdown(cx) {
-                Poll::Ready(ended) => Poll::Ready(Err(ended)),
-                Poll::Pending => match handoff.take() {
-                    Some(subscription) => Poll::Ready(Ok(subscription)),
-                    None => Poll::Pending,
-                },
+            loop {
+                if ended.is_none()
+                    && let Poll::Ready(end) = connection.poll_without_shutdown(cx)
+                {
+                    ended = Some(end);
+                }
+                match (ready!(sender.poll_send(cx)), &ended) {
+                    (Err(_), None) => return Poll::Ready(None),
+                    // Its last words are with the socket, or will never be.
+                    (_, Some(_)) => return Poll::Ready(None),
+                    (Ok(Sent::Room), None) => {}
+                    (Ok(Sent::All), None) => {
+                        return handoff.take().map_or(Poll::Pending, |leaving| Poll::Ready(Some(leaving)));
+                    }
+                }
             }
         })
         .await;
-        let parts = connection.into_parts();
-        match leaving {
-            Ok((seat, place)) => {
-                // What was pipelined after the SSE request is dropped with `read_buf`: it can have no answer.
-                let stream = parts.io.into_inner().stream;
-                if let Ok(socket) = stream.into_std() {
-                    self.reactors.serve(Ticket { socket: socket.into(), seat, place, permit });
-                }
+        let socket = connection.into_parts().io.into_inner().socket;
+        // What was pipelined after an SSE request is dropped with hyper's buffer: it can have no answer.
+        let Some(mut stream) = sender.reunite(socket) else { return };
+        if let Some((seat, place)) = leaving {
+            if let Ok(socket) = stream.into_std() {
+                self.reactors.serve(Ticket { socket: socket.into(), seat, place, permit });
             }
-            Err(ended) => {
-                if let Err(err) = ended {
-                    if err.is_timeout() {
-                        self.metrics.limit("head_time_max");
-                    } else if err.is_parse_too_large() {
-                        self.metrics.limit("head_bytes_max");
-                    }
-                    tracing::debug!(peer = %address, error = %err, "connection ended");
-                }
-                let mut stream = parts.io.into_inner().stream;
-                let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
-            }
+            return;
         }
+        if let Some(Err(err)) = ended {
+            if err.is_timeout() {
+                self.metrics.limit("head_time_max");
+            } else if err.is_parse_too_large() {
+                self.metrics.limit("head_bytes_max");
+            }
+            tracing::debug!(peer = %address, error = %err, "connection ended");
+        }
+        let _ = stream.shutdown().await;
     }
 
-    async fn serve_http2(self, io: Io, address: SocketAddr, permit: Permit) {
-        let service = answer(self.router, Peer { address, handoff: None });
+    async fn serve_http2(self, io: Io<TcpStream>, address: SocketAddr, permit: Permit) {
+        let service = answer(self.gate, Peer { address, handoff: None });
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(self.settings.heartbeat)
@@ -161,7 +171,7 @@ impl Serving {
 type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
 
 fn answer(
-    router: Router,
+    gate: Gate,
     peer: Peer,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
@@ -172,8 +182,9 @@ fn answer(
     service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
+        let answer = gate.clone().answer(request);
         // hyper wants a future that can be moved while it is polled.
-        Box::pin(router.clone().oneshot(request)) as Answer
+        Box::pin(async move { Ok(answer.await) }) as Answer
     })
 }
 
@@ -182,92 +193,4 @@ async fn drained(mut drain: watch::Receiver<bool>) {
     let _ = drain.wait_for(|drain| *drain).await;
 }
 
-enum Protocol {
-    Http1,
-    Http2,
-    None,
-}
-
-/// A socket whose first bytes may have been looked at, and that notes whether all written bytes are flushed.
-struct Io {
-    stream: TcpStream,
-    prefix: Bytes,
-    handoff: Arc<Handoff>,
-}
-
-impl Io {
-    // Reads as much as tells HTTP/2's preface from a request line, and keeps it to be read again.
-    async fn begin(&mut self) -> io::Result<Protocol> {
-        let mut first = [0; PREFACE.len()];
-        let mut len = 0;
-        while let Some(rest) = first.get_mut(len..).filter(|rest| !rest.is_empty()) {
-            let count = self.stream.read(rest).await?;
-            if count == 0 {
-                break;
-            }
-            len += count;
-            if first.get(..len) != PREFACE.get(..len) {
-                break;
-            }
-        }
-        let read = first.get(..len).unwrap_or_default();
-        self.prefix = Bytes::copy_from_slice(read);
-        Ok(match read {
-            [] => Protocol::None,
-            read if read == PREFACE => Protocol::Http2,
-            _ => Protocol::Http1,
-        })
-    }
-}
-
-impl AsyncRead for Io {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let count = self.prefix.len().min(buf.remaining());
-        buf.put_slice(&self.prefix.split_to(count));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.handoff.wrote();
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.handoff.wrote();
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes the socket only once its own buffer is empty.
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        if flushed.is_ready() {
-            self.handoff.flushed();
-        }
-        flushed
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-// RFC 9113, "HTTP/2 Connection Preface".
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HTTP2_STREAMS_MAX: u32 = 1000;

@@ -1,5 +1,7 @@
 //! HTTP: one router for every version and transport; requests are parsed here into types that cannot be wrong.
 
+/// What every request passes on its way to a route and back.
+mod gate;
 /// Errors on the wire.
 pub mod problem;
 /// What a request says: names, media types, parameters.
@@ -17,25 +19,26 @@ mod operation;
 pub mod decode;
 #[cfg(test)]
 mod tests;
+/// The socket under hyper.
+mod socket;
 /// One connection, from accept to its end or its takeover by a reactor.
 pub mod connection;
 /// Which connections are accepted, and how all of them end.
 pub mod server;
 
+pub use gate::Gate;
+
 use crate::{config::Origins, feed::Feeder, log::Log, metrics::Metrics, reactor::Reactors};
 use axum::{
     Router,
-    extract::{Request, State},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
+    extract::Request,
+    response::IntoResponse,
     routing::{any, get},
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use problem::{Problem, Refused};
+use http::{StatusCode, header};
+use problem::Problem;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
-use tower::ServiceExt;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 /// What every request may use.
 #[derive(Clone)]
@@ -106,12 +109,9 @@ impl App {
     }
 }
 
-/// The router. `extra` are pages beside the protocol, such as the demo's.
-pub fn router(app: App, extra: Router) -> Router {
-    let cors = cors(&app.settings().origins);
-    let checked = app.clone();
-    let counted = app.clone();
-    let routes = Router::new()
+/// The routes. `extra` are pages beside the protocol, such as the demo's.
+fn routes(app: App, extra: Router) -> Router {
+    Router::new()
         .route("/streams", get(read::many).post(publish::batch).options(options_many))
         .route(
             "/streams/{*name}",
@@ -125,84 +125,7 @@ pub fn router(app: App, extra: Router) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app)
-        .merge(extra);
-    let plain = routes.clone();
-    routes
-        .layer(middleware::from_fn_with_state(checked, same_site))
-        .layer(cors)
-        .layer(middleware::from_fn_with_state(plain, options))
-        .layer(middleware::from_fn_with_state(counted, count))
-}
-
-// The CORS layer takes every OPTIONS for a preflight; those that are none have their answer in the routes.
-async fn options(State(routes): State<Router>, request: Request, next: Next) -> Response {
-    let preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    if *request.method() != Method::OPTIONS || preflight {
-        return next.run(request).await;
-    }
-    match routes.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
-}
-
-fn cors(origins: &Origins) -> CorsLayer {
-    let expose = [header::RETRY_AFTER, header::ETAG, header::LOCATION, header::ALLOW];
-    let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
-        .expose_headers(expose)
-        .max_age(Duration::from_secs(86_400));
-    match origins {
-        Origins::None => layer,
-        Origins::Any => layer.allow_origin(Any).allow_headers(Any),
-        Origins::Exact(exact) => {
-            let exact = exact.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
-            let headers = [
-                header::ACCEPT,
-                header::AUTHORIZATION,
-                header::CACHE_CONTROL,
-                header::CONTENT_TYPE,
-                HeaderName::from_static("idempotency-key"),
-                header::IF_MATCH,
-                header::IF_NONE_MATCH,
-                HeaderName::from_static("last-event-id"),
-            ];
-            layer.allow_origin(AllowOrigin::list(exact)).allow_headers(headers).allow_credentials(true)
-        }
-    }
-}
-
-// A page of another site must not write here by a form or a simple request, which browsers send without asking.
-async fn same_site(State(app): State<App>, request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if reads || app.settings().origins == Origins::Any {
-        return next.run(request).await;
-    }
-    // Browsers say so themselves, and no page can: behind a proxy the host is another one than the page's.
-    let same_origin = request.headers().get("sec-fetch-site").is_some_and(|site| site == "same-origin");
-    if let Some(origin) = request.headers().get(header::ORIGIN).filter(|_| !same_origin) {
-        let origin = origin.to_str().unwrap_or_default();
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
-        let own = origin.split_once("://").map(|(_, authority)| authority) == host;
-        if !own && !app.settings().origins.allows(origin) {
-            let detail =
-                format!("pages of `{origin}` may not write here; `cors_origins` lists those that may");
-            return Problem::new(StatusCode::FORBIDDEN, "origin_forbidden", "Origin not allowed", detail)
-                .into_response();
-        }
-    }
-    next.run(request).await
-}
-
-async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
-    let refused = response.extensions().get::<Refused>();
-    app.shared.metrics.request(response.status(), refused.map(|refused| refused.code));
-    if let Some(limit) = refused.and_then(|refused| refused.limit) {
-        app.shared.metrics.limit(limit);
-    }
-    response
+        .merge(extra)
 }
 
 async fn options_many() -> impl IntoResponse {

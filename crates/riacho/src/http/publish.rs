@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use riacho_core::{
@@ -20,7 +20,7 @@ use riacho_core::{
     name::StreamName,
 };
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::{borrow::Cow, sync::Arc, time::Duration};
 use tokio::sync::OwnedSemaphorePermit;
@@ -89,10 +89,12 @@ async fn append(
 }
 
 fn created(app: &App, appended: Appended) -> Response {
-    let id = app.log().position(appended.last()).to_string();
-    let body = json!({ "id": id, "count": appended.count });
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (StatusCode::CREATED, headers, format!("{body}\n")).into_response()
+    // A cursor needs no escaping in JSON.
+    let (id, count) = (app.log().position(appended.last()), appended.count);
+    let body = format!("{{\"id\":\"{id}\",\"count\":{count}}}\n");
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")]
+        .map(|(name, value)| (name, HeaderValue::from_static(value)));
+    (StatusCode::CREATED, headers, body).into_response()
 }
 
 /// What a body is.

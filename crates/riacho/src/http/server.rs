@@ -1,6 +1,6 @@
 //! Which connections are accepted, and how all of them end.
 
-use super::{App, connection, connection::Serving};
+use super::{App, Gate, connection, connection::Serving};
 use crate::{
     error::{Error, ErrorKind},
     feed::Feeder,
@@ -88,7 +88,7 @@ impl Server {
             draining.clone(),
         );
         let serving = Serving {
-            router: super::router(app, extra(&log)),
+            gate: Gate::new(app, extra(&log)),
             reactors: Arc::clone(&reactors),
             metrics,
             settings: settings.connection,

@@ -9,10 +9,7 @@ use riacho_core::transport::Control;
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -21,26 +18,11 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Handoff {
     subscription: Mutex<Option<(Seat, Place)>>,
-    /// Whether bytes written by hyper are not flushed to the socket yet.
-    unflushed: AtomicBool,
 }
 
 impl Handoff {
-    /// Notes that bytes were written.
-    pub fn wrote(&self) {
-        self.unflushed.store(true, Ordering::Release);
-    }
-
-    /// Notes that they are with the socket.
-    pub fn flushed(&self) {
-        self.unflushed.store(false, Ordering::Release);
-    }
-
-    /// The subscription, once its first bytes are with the socket.
+    /// The subscription, once its first block was given to hyper.
     pub fn take(&self) -> Option<(Seat, Place)> {
-        if self.unflushed.load(Ordering::Acquire) {
-            return None;
-        }
         self.subscription.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
