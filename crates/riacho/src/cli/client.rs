@@ -47,6 +47,11 @@ impl Server {
         }
     }
 
+    /// Where it is.
+    pub(super) fn url(&self) -> &Url {
+        &self.0
+    }
+
     /// `/streams` or, with a name, the URL of one stream; none for the few names that cannot stand in a path.
     pub(super) fn streams(&self, name: Option<&StreamName>) -> Option<Url> {
         let mut path = format!("{}/streams", self.0.path().trim_end_matches('/'));

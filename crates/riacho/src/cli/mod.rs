@@ -14,6 +14,8 @@ mod publish;
 mod follow;
 /// `log inspect`, `log verify`, `log repair`.
 mod log;
+/// `bench`.
+mod bench;
 /// What `publish` and `follow` share: the server's address, its answers, waiting before another try.
 mod client;
 /// Lines of a byte stream that arrives in pieces.
@@ -61,6 +63,9 @@ enum Command {
     Publish(publish::Publish),
     /// Print the events of streams as they come; resumes by itself.
     Follow(follow::Follow),
+    /// Measure a server, this or another: many subscribers, publishers at a rate, latency, losses, CPU time and memory.
+    #[command(subcommand)]
+    Bench(Box<bench::Bench>),
     /// Check the configuration and print the settings in effect, each with where it came from.
     Check(check::Check),
     /// Look into a log while no server runs on it.
@@ -111,6 +116,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: Vec<(OsString, OsStrin
         Command::Demo(settings) => serve::run(settings, &env, true),
         Command::Publish(publish) => publish.run(&env),
         Command::Follow(follow) => follow.run(&env),
+        Command::Bench(bench) => bench.run(&env),
         Command::Check(check) => check.run(&env),
         Command::Log(log) => log.run(&env),
         Command::Version => print(format_args!("riacho {}\n", env!("CARGO_PKG_VERSION"))),

@@ -1,0 +1,207 @@
+//! Stamps, counting and framing, as pure functions.
+
+use super::{
+    framing::{Body, Chunk, Head, Piece},
+    stamp::Stamp,
+    tally::{Audience, Begin, Source, Tally},
+};
+use proptest::prelude::*;
+
+fn stamp(source: u32, sequence: u32) -> Stamp {
+    Stamp { time: 1_000_000, source, sequence }
+}
+
+/// An event as SSE.
+fn event(source: u32, sequence: u32) -> Vec<u8> {
+    let text = stamp(source, sequence).text();
+    format!("id: 5f2-{sequence:x}\ndata: T{}xxx\n\n", str::from_utf8(&text).unwrap()).into_bytes()
+}
+
+/// What one subscriber that received `pieces` makes of them: lost, repeated, disordered, received.
+#[track_caller]
+fn counted(begin: Begin, pieces: &[&[u8]], sources: Option<&[Source]>) -> [u64; 4] {
+    let mut tally = Tally::new(b"data: T", begin, [(0, 1)].into_iter());
+    tally.accepted(0);
+    for piece in pieces {
+        tally.take(0, piece, 3_000_000);
+    }
+    let received = tally.received();
+    let totals = tally.end(sources.map(|sources| (sources, Audience::All)));
+    assert_eq!(totals.latency.len(), received);
+    [totals.lost, totals.repeated, totals.disordered, received]
+}
+
+#[track_caller]
+fn check_order(sequences: &[u32], want: [u64; 3]) {
+    let bytes: Vec<u8> = sequences.iter().flat_map(|sequence| event(0, *sequence)).collect();
+    let [lost, repeated, disordered, received] = counted(Begin::Zero, &[&bytes], None);
+    assert_eq!([lost, repeated, disordered], want, "{sequences:?}");
+    assert_eq!(received, sequences.len() as u64);
+}
+
+#[test]
+fn a_stamp_parses_to_what_was_written() {
+    let stamp = Stamp { time: 0x0123_4567_89ab_cdef, source: 0xfedc_ba98, sequence: 7 };
+    assert_eq!(&stamp.text(), b"0123456789abcdeffedcba9800000007");
+    assert_eq!(Stamp::parse(b"0123456789abcdeffedcba9800000007xx"), Some(stamp));
+}
+
+#[test]
+fn only_lower_case_hex_digits_are_a_stamp() {
+    let good = stamp(1, 2).text();
+    assert_eq!(Stamp::parse(&good[..31]), None);
+    for at in 0..good.len() {
+        for byte in 0..=u8::MAX {
+            let mut text = good;
+            text[at] = byte;
+            let digit = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            assert_eq!(Stamp::parse(&text).is_some(), digit, "{byte:#x} at {at}");
+            assert!(!digit || Stamp::parse(&text).unwrap().text() == text);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn stamps_of_any_numbers_come_back(time: u64, source: u32, sequence: u32) {
+        let stamp = Stamp { time, source, sequence };
+        prop_assert_eq!(Stamp::parse(&stamp.text()), Some(stamp));
+    }
+}
+
+#[test]
+fn lost_repeated_and_disordered_are_told_apart() {
+    check_order(&[0, 1, 2, 3], [0, 0, 0]);
+    check_order(&[2, 3], [2, 0, 0]);
+    check_order(&[0, 4, 5], [3, 0, 0]);
+    check_order(&[0, 0, 1, 1, 0], [0, 3, 0]);
+    check_order(&[0, 2, 1, 3], [0, 0, 1]);
+    check_order(&[0, 2, 1, 1, 3], [0, 1, 1]);
+    // Out of the middle, the beginning and the end of what is missing.
+    check_order(&[0, 6, 3, 1, 5], [2, 0, 3]);
+    check_order(&[0, 6, 3, 1, 5, 2, 4, 4], [0, 1, 5]);
+    check_order(&[5, 9, 7, 3, 0], [5, 0, 3]);
+}
+
+#[test]
+fn the_end_is_lost_where_it_was_stored_and_only_there() {
+    let bytes = [event(0, 0), event(0, 3)].concat();
+    let lost = |sent, unstored: &[std::ops::Range<u32>]| {
+        let source = Source { sent, unstored: unstored.to_vec() };
+        counted(Begin::Zero, &[&bytes], Some(&[source]))[0]
+    };
+    assert_eq!(lost(4, &[]), 2);
+    assert_eq!(lost(9, &[]), 7);
+    assert_eq!(lost(9, std::slice::from_ref(&(1..3))), 5);
+    assert_eq!(lost(9, &[0..2, 3..5, 8..9]), 4);
+    // A source of which nothing came at all.
+    let source = || Source { sent: 3, unstored: Vec::new() };
+    assert_eq!(counted(Begin::Zero, &[&event(0, 0)], Some(&[source(), source()]))[0], 5);
+}
+
+#[test]
+fn whoever_joins_late_lost_nothing_before_the_first_event() {
+    let bytes = [event(0, 7), event(0, 8), event(3, 5), event(0, 10)].concat();
+    assert_eq!(counted(Begin::First, &[&bytes], None), [1, 0, 0, 4]);
+    assert_eq!(counted(Begin::Zero, &[&bytes], None), [13, 0, 0, 4]);
+}
+
+#[test]
+fn sources_beyond_the_table_are_checked_too() {
+    let bytes: Vec<u8> = (0..3).flat_map(|n| [event(5, n), event(1_000_000, 2 * n)].concat()).collect();
+    assert_eq!(counted(Begin::Zero, &[&bytes], None), [2, 0, 0, 6]);
+}
+
+#[test]
+fn stamps_cut_anywhere_are_counted_once() {
+    let bytes: Vec<u8> = (0..4).flat_map(|n| event(0, n)).collect();
+    let all = [0, 0, 0, 4];
+    for first in 0..bytes.len() {
+        let (before, rest) = bytes.split_at(first);
+        assert_eq!(counted(Begin::Zero, &[before, rest], None), all, "cut at {first}");
+        for second in 0..rest.len() {
+            let (middle, after) = rest.split_at(second);
+            assert_eq!(counted(Begin::Zero, &[before, middle, after], None), all, "{first} and {second}");
+        }
+    }
+    let single: Vec<&[u8]> = bytes.chunks(1).collect();
+    assert_eq!(counted(Begin::Zero, &single, None), all);
+}
+
+#[test]
+fn what_only_looks_like_a_marker_is_passed_over() {
+    let traps = [&b"data: data: "[..], b"data: Tdata: Tdat", b"data: T0123data: T", b"ddata:  data: "];
+    for trap in traps {
+        let bytes = [trap, b"\n", &event(0, 0), trap, &event(0, 1), trap].concat();
+        for cut in 0..bytes.len() {
+            let (before, after) = bytes.split_at(cut);
+            assert_eq!(counted(Begin::Zero, &[before, after], None), [0, 0, 0, 2], "{trap:?} {cut}");
+        }
+    }
+}
+
+/// The data in `pieces` of a body, and whether it ended.
+fn data(mut body: Body, pieces: &[&[u8]]) -> (Vec<u8>, Option<bool>) {
+    let mut found = Vec::new();
+    for piece in pieces {
+        let mut rest = *piece;
+        loop {
+            match body.next(&mut rest) {
+                Piece::Data(data) => found.extend_from_slice(data),
+                Piece::More => break,
+                Piece::End => return (found, Some(true)),
+                Piece::Broken => return (found, None),
+            }
+        }
+    }
+    (found, Some(false))
+}
+
+#[test]
+fn chunks_cut_anywhere_are_the_same_data() {
+    let events: Vec<u8> = (0..3).flat_map(|n| event(0, n)).collect();
+    for size in [1, 7, 33, 50, 1000] {
+        let mut coded = Vec::new();
+        for (number, chunk) in events.chunks(size).enumerate() {
+            let extension = if number % 2 == 0 { ";a=b" } else { "" };
+            coded.extend_from_slice(format!("{:04X}{extension}\r\n", chunk.len()).as_bytes());
+            coded.extend_from_slice(chunk);
+            coded.extend_from_slice(b"\r\n");
+        }
+        coded.extend_from_slice(b"0\r\nx: y\r\n\r\n");
+        for cut in 0..coded.len() {
+            let (before, after) = coded.split_at(cut);
+            let body = Body::Chunked(Chunk::Size(0));
+            assert_eq!(data(body, &[before, after]), (events.clone(), Some(true)), "{size} {cut}");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_chunks_are_refused() {
+    let chunked = || Body::Chunked(Chunk::Size(0));
+    assert_eq!(data(chunked(), &[b"3\r\nabcd"]).1, None);
+    assert_eq!(data(chunked(), &[b"x\r\n"]).1, None);
+    assert_eq!(data(chunked(), &[b"11111111111111111\r\n"]).1, None);
+    assert_eq!(data(Body::Length(3), &[b"a", b"bcd"]), (b"abc".to_vec(), Some(true)));
+    assert_eq!(data(Body::UntilClose, &[b"a", b"bcd"]), (b"abcd".to_vec(), Some(false)));
+}
+
+#[test]
+fn a_head_says_how_its_body_ends_and_whether_the_connection_does() {
+    let parse =
+        |text: &str| Head::parse(text.as_bytes()).unwrap().map(|head| (head.status, head.body, head.closes));
+    assert_eq!(parse("HTTP/1.1 200 OK\r\ncontent-le"), None);
+    assert_eq!(
+        parse("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        Some((200, Body::Chunked(Chunk::Size(0)), false))
+    );
+    assert_eq!(
+        parse("HTTP/1.1 503 x\r\nContent-Length: 12\r\nConnection: close\r\n\r\nx"),
+        Some((503, Body::Length(12), true))
+    );
+    assert_eq!(parse("HTTP/1.1 204 x\r\n\r\n"), Some((204, Body::Length(0), false)));
+    assert_eq!(parse("HTTP/1.1 200 x\r\n\r\n"), Some((200, Body::UntilClose, true)));
+    assert_eq!(parse("HTTP/1.0 200 x\r\ncontent-length: 1\r\n\r\n"), Some((200, Body::Length(1), true)));
+    assert!(Head::parse(b"SSH-2.0\r\n").is_err());
+}
