@@ -14,6 +14,8 @@ mod tidy;
 mod fuzz;
 /// Chromium and nginx against the real binary.
 mod browser;
+/// Riacho and other servers under load.
+mod bench;
 /// Running other programs, in the root of the repository.
 mod command;
 
@@ -38,6 +40,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["setup"] => setup::run()?,
         ["tidy"] => tidy::run()?,
         ["browser", names @ ..] => browser::run(names)?,
+        ["bench", flags @ ..] => bench::run(flags)?,
         ["fuzz"] => fuzz::run(None, SECONDS)?,
         ["fuzz", "--seconds", seconds] => fuzz::run(None, number(seconds)?)?,
         ["fuzz", target] => fuzz::run(Some(target), SECONDS)?,
@@ -62,5 +65,12 @@ cargo xtask COMMAND
   tidy                          the rules of the repository that no compiler checks
   fuzz [TARGET] [--seconds N]   runs the fuzz targets, or one, for N seconds each (10)
   browser [FILE...]             Chromium and nginx against the real binary: all of tests/browser, or some of its files
+  bench [FLAG...]               Riacho and other servers under load, on this machine: tables and picture of bench/README.md
+      --row NAME, --peers A,B   only these rows; only these servers; --list names both
+      --quick, --full           toy size, in seconds; more than half an hour, with a log of 10 GB
+      --repeat N                runs of each case, of which the median counts (3)
+      --riacho PATH             another binary than the tree's; --mercure PATH, --centrifugo PATH: servers to compare
+      --machine NAME            what the machine is called in the name of the results
+      --report FILE             tables and picture from a file of results, measuring nothing
   help                          this list
 ";

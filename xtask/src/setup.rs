@@ -34,9 +34,7 @@ pub(crate) fn run() -> Result<()> {
         if output("id", &["-u"])?.trim() != "0" {
             return Err(Missing(missing).into());
         }
-        eprintln!("installing {}", missing.join(" "));
-        run_command(apt().arg("update"))?;
-        run_command(apt().args(["install", "--yes", "--no-install-recommends"]).args(&missing))?;
+        install_packages(&missing)?;
     }
     let version = output("node", &["--version"])?;
     let major = version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
@@ -46,6 +44,13 @@ pub(crate) fn run() -> Result<()> {
     let mut npm =
         command("npm", &["--prefix", "tests/browser", "ci", "--no-audit", "--no-fund", "--loglevel=error"]);
     run_command(npm.env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))
+}
+
+/// Installs Debian packages, as root.
+pub(crate) fn install_packages(packages: &[&str]) -> Result<()> {
+    eprintln!("installing {}", packages.join(" "));
+    run_command(apt().arg("update"))?;
+    run_command(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))
 }
 
 /// No questions, and no nginx of its own on port 80: in run level 1 packages do not start their services.

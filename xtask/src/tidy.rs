@@ -136,7 +136,8 @@ const FILE_BYTES_MAX: usize = 512 * 1024;
 /// What may stand before `//!`.
 const SHEBANG_OR_ATTRIBUTES: &[char] = &['\u{feff}', '\n'];
 
-const PATH_ROOTS: &[&str] = &["crates/", "xtask/", "spec/", "fuzz/", "demo/", "tests/", "clients/", "docs/"];
+const PATH_ROOTS: &[&str] =
+    &["bench/", "crates/", "xtask/", "spec/", "fuzz/", "demo/", "tests/", "clients/", "docs/"];
 
 const GENERATED: &[&str] = &["riacho.example.toml", "docs/config.md"];
 

@@ -28,3 +28,5 @@ mod memory_streams;
 mod follow;
 /// Many readers of one stream that come and go while it is swept.
 mod sweeps;
+/// The command that measures.
+mod bench;

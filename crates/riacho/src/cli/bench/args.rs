@@ -127,6 +127,10 @@ pub(super) enum Transport {
     Sse,
     /// Lines of JSON on HTTP/1.1.
     Ndjson,
+    /// Pages of JSON, each asked for with the cursor of the one before, on HTTP/1.1.
+    LongPoll,
+    /// Server-Sent Events on HTTP/2, which the server is known to speak.
+    SseHttp2,
 }
 
 /// Which moment a stamp is.
@@ -154,10 +158,19 @@ pub(super) struct SubscribePlan {
     pub(super) headers: Vec<String>,
     pub(super) stalled: usize,
     pub(super) connecting: usize,
+    /// Subscribers on each connection.
+    pub(super) streams: usize,
     pub(super) marker: Vec<u8>,
     pub(super) join: bool,
     pub(super) until: Option<u64>,
     pub(super) idle: Duration,
+}
+
+impl SubscribePlan {
+    /// Connections that subscribers take.
+    pub(super) fn connections(&self) -> usize {
+        self.subscribers.div_ceil(self.streams)
+    }
 }
 
 /// What publishers do.
@@ -205,8 +218,8 @@ impl CommonArgs {
 impl SubscribeArgs {
     pub(super) fn plan(&self) -> Result<SubscribePlan, Failure> {
         let marker = self.marker.as_deref().unwrap_or(match self.transport {
-            Transport::Sse => "data: T",
-            Transport::Ndjson => "\"data\":\"T",
+            Transport::Sse | Transport::SseHttp2 => "data: T",
+            Transport::Ndjson | Transport::LongPoll => "\"data\":\"T",
         });
         if marker.len() > MARKER_BYTES_MAX || !marker.ends_with('T') {
             let text =
@@ -216,9 +229,20 @@ impl SubscribeArgs {
         if self.stalled > self.subscribers {
             return Err(Failure::Usage("--stalled: more than there are subscribers".to_owned()));
         }
+        let streams = if self.transport == Transport::SseHttp2 { self.streams_per_connection } else { 1 };
+        if !self.stalled.is_multiple_of(streams) {
+            let text = format!(
+                "--stalled: streams of one connection stall together; expected a multiple of {streams}"
+            );
+            return Err(Failure::Usage(text));
+        }
+        if self.header.iter().map(String::len).sum::<usize>() > HEADERS_BYTES_MAX {
+            return Err(Failure::Usage(format!("--header: more than {HEADERS_BYTES_MAX} bytes")));
+        }
         let accept = self.accept.as_deref().unwrap_or(match self.transport {
-            Transport::Sse => "text/event-stream",
+            Transport::Sse | Transport::SseHttp2 => "text/event-stream",
             Transport::Ndjson => "application/x-ndjson",
+            Transport::LongPoll => "application/json",
         });
         Ok(SubscribePlan {
             subscribers: self.subscribers as usize,
@@ -229,6 +253,7 @@ impl SubscribeArgs {
             headers: self.header.clone(),
             stalled: self.stalled as usize,
             connecting: self.connecting as usize,
+            streams: streams as usize,
             marker: marker.as_bytes().to_vec(),
             join: self.join,
             until: self.until,
@@ -329,4 +354,5 @@ fn template(text: &str) -> Result<String, String> {
 const PATH: &str = "/streams/bench";
 const RATE: f64 = 30.0;
 const RATE_MAX: f64 = 1e9;
+const HEADERS_BYTES_MAX: usize = 8 << 10;
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);

@@ -13,10 +13,16 @@ mod gaps;
 mod tally;
 /// Bodies of answers.
 mod framing;
+/// The same for HTTP/2.
+mod http2;
 /// Bytes of requests.
 mod request;
+/// Pages of long-poll.
+mod pages;
 /// Sockets.
 mod connect;
+/// What became of subscriptions.
+mod roll;
 /// The thread of subscribers.
 mod subscribe;
 /// The thread of publishers.

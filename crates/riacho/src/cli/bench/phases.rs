@@ -43,7 +43,7 @@ pub(super) fn run(
     plan: &SubscribePlan,
     publish: Option<&PublishPlan>,
 ) -> Result<Report, Failure> {
-    connect::allow_descriptors(plan.subscribers + publish.map_or(0, |publish| publish.connections))?;
+    connect::allow_descriptors(plan.connections() + publish.map_or(0, |publish| publish.connections))?;
     let meter = Meter::of(common);
     let audience = audience(plan, publish);
     let begin = if plan.join { Begin::First } else { Begin::Zero };
@@ -58,7 +58,7 @@ pub(super) fn run(
     let memory = meter.memory();
     let first = meter.mark();
     crowd.connect()?;
-    let accepted = crowd.counts.accepted as u64;
+    let accepted = crowd.roll.accepted as u64;
     let mut connected = Report::default();
     connected.put("seconds", rounded(first.seconds()));
     connected.put_some("server_cpu_us_each", meter.server_micros(&first).and_then(|us| each(us, accepted)));
@@ -84,7 +84,7 @@ pub(super) fn run(
         start = meter.mark();
     }
 
-    let received = (crowd.tally.received(), crowd.counts.bytes);
+    let received = (crowd.count.tally.received(), crowd.count.bytes);
     let received = if plan.until.is_some() { (0, 0) } else { received };
     let published = match publish {
         Some(publish) => {
@@ -99,13 +99,13 @@ pub(super) fn run(
         }
     };
     let (server, client) = (meter.server_micros(&start), start.client_nanos());
-    let until_last = crowd.counts.last_event.saturating_sub(start.realtime) as f64 / 1e9;
+    let until_last = crowd.count.last_event.saturating_sub(start.realtime) as f64 / 1e9;
     let seconds = match &published {
         Some(published) => until_last.max(published.nanos as f64 / 1e9),
         None if plan.until.is_some() => until_last,
         None => start.seconds(),
     };
-    let deliveries = crowd.tally.received() - received.0;
+    let deliveries = crowd.count.tally.received() - received.0;
     let mut window = Report::default();
     window.put("seconds", rounded(seconds));
     if let (Some(plan), Some(published)) = (publish, &published) {
@@ -113,7 +113,7 @@ pub(super) fn run(
     }
     window.put("deliveries", deliveries);
     window.put("deliveries_per_second", rounded(deliveries as f64 / seconds.max(1e-9)));
-    window.put("bytes", crowd.counts.bytes - received.1);
+    window.put("bytes", crowd.count.bytes - received.1);
     window.put_some("server_cpu_us", server.map(rounded));
     window.put_some("server_cpu_us_per_delivery", server.and_then(|us| each(us, deliveries)));
     let acknowledged = published.as_ref().map_or(0, |published| published.acknowledged);
@@ -125,15 +125,15 @@ pub(super) fn run(
         let mut part = Report::default();
         part.put("seconds", rounded(until_last));
         part.put("events_each", until);
-        part.put("satisfied", crowd.counts.satisfied);
+        part.put("satisfied", crowd.count.satisfied);
         report.put_part("until", part);
     }
 
     put_memory_after(&mut report, &meter);
     close(&meter, &mut crowd, accepted, &mut report);
-    let ended = crowd.counts.ended;
+    let ended = crowd.roll.ended;
     let sources = published.as_ref().map(|published| (published.sources.as_slice(), audience));
-    let totals = crowd.into_tally().end(sources);
+    let totals = crowd.count.tally.end(sources);
     report.put_times("latency", &totals.latency);
     if let Some(published) = &published {
         report.put_times("acknowledgement", &published.acknowledgement);
@@ -144,9 +144,9 @@ pub(super) fn run(
 
 /// Receives until all satisfied subscribers have what they wait for, or the time is over.
 fn receive(crowd: &mut Crowd<'_>, plan: &SubscribePlan, start: &Mark, duration: Duration) {
-    let reading = crowd.tally.reading();
+    let reading = crowd.count.tally.reading();
     while start.at.elapsed() < duration {
-        if plan.until.is_some() && crowd.counts.satisfied >= reading {
+        if plan.until.is_some() && crowd.count.satisfied >= reading {
             return;
         }
         crowd.turn(TURN);
@@ -159,7 +159,7 @@ fn while_publishing(
     crowd: &mut Crowd<'_>,
     audience: Audience,
 ) -> Result<Published, Failure> {
-    let before = crowd.tally.received();
+    let before = crowd.count.tally.received();
     let published = thread::scope(|scope| {
         let thread = scope.spawn(|| publishers.run());
         while !thread.is_finished() {
@@ -167,13 +167,13 @@ fn while_publishing(
         }
         thread.join().map_err(|_| Failure::Failed("the publishing thread panicked".to_owned()))
     })?;
-    let expected = crowd.tally.expected(&published.sources, audience);
+    let expected = crowd.count.tally.expected(&published.sources, audience);
     let end = crate::clock::instant();
-    let (mut received, mut moved) = (crowd.tally.received(), end);
+    let (mut received, mut moved) = (crowd.count.tally.received(), end);
     while expected.is_none_or(|expected| received - before < expected) && end.elapsed() < TAIL_MAX {
         crowd.turn(TURN);
-        if crowd.tally.received() != received {
-            (received, moved) = (crowd.tally.received(), crate::clock::instant());
+        if crowd.count.tally.received() != received {
+            (received, moved) = (crowd.count.tally.received(), crate::clock::instant());
         } else if moved.elapsed() > QUIET {
             break;
         }

@@ -4,10 +4,13 @@
 //! one read. Nothing here waits without a bound.
 
 use super::{
-    args::SubscribePlan,
+    args::{SubscribePlan, Transport},
     connect::Target,
     framing::{Body, Head, Piece},
+    http2::{Broken, Http2, Said},
+    pages::Pages,
     request,
+    roll::Roll,
     tally::Tally,
 };
 use crate::{
@@ -24,7 +27,7 @@ use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send},
 };
-use std::{collections::BTreeMap, io, net::TcpStream, time::Duration};
+use std::{net::TcpStream, ops::Range, time::Duration};
 
 /// All subscribers.
 pub(super) struct Crowd<'a> {
@@ -36,28 +39,23 @@ pub(super) struct Crowd<'a> {
     unfinished: Vec<usize>,
     ready: Vec<epoll::Event>,
     buffer: Vec<u8>,
-    /// Connections begun, and those of them of which is known what became of them.
-    begun: usize,
-    settled: usize,
-    pub(super) tally: Tally,
-    pub(super) counts: Counts,
+    /// Where readers ask for one page after the other.
+    pages: Option<Pages>,
+    pub(super) roll: Roll,
+    pub(super) count: Count,
 }
 
-/// What is counted beside events.
-#[derive(Default, Debug)]
-pub(super) struct Counts {
-    /// Subscriptions answered 200.
-    pub(super) accepted: usize,
-    /// The others, by status or reason.
-    pub(super) refused: BTreeMap<String, u64>,
-    /// Subscriptions that the server ended.
-    pub(super) ended: u64,
-    /// Bytes received.
+/// What came.
+#[derive(Debug)]
+pub(super) struct Count {
+    pub(super) tally: Tally,
+    /// Bytes, heads and all.
     pub(super) bytes: u64,
     /// When the last event came, by the real-time clock; 0 before the first.
     pub(super) last_event: u64,
     /// Subscribers that have as many events as they were to wait for.
     pub(super) satisfied: usize,
+    until: Option<u64>,
 }
 
 /// One connection.
@@ -66,8 +64,13 @@ struct Link {
     stream: Option<TcpStream>,
     phase: Phase,
     body: Body,
+    /// Whether the connection ends with this answer.
+    closes: bool,
     /// The head, as far as it came.
     pending: Vec<u8>,
+    /// What is still to be sent.
+    out: Vec<u8>,
+    http2: Option<Box<Http2>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +78,8 @@ enum Phase {
     Connecting,
     Head,
     Body,
+    Http2,
+    /// Closed, or never read again.
     Over,
 }
 
@@ -86,14 +91,13 @@ impl<'a> Crowd<'a> {
             plan,
             target,
             epoll,
-            links: Vec::with_capacity(plan.subscribers),
+            links: Vec::with_capacity(plan.connections()),
             unfinished: Vec::new(),
             ready: Vec::with_capacity(READY_MAX),
             buffer: vec![0; BUFFER_BYTES],
-            begun: 0,
-            settled: 0,
-            tally,
-            counts: Counts::default(),
+            pages: (plan.transport == Transport::LongPoll).then(|| Pages::new(plan, target)),
+            roll: Roll::new(plan.subscribers),
+            count: Count { tally, bytes: 0, last_event: 0, satisfied: 0, until: plan.until },
         })
     }
 
@@ -102,30 +106,26 @@ impl<'a> Crowd<'a> {
     /// # Errors
     /// If nobody was accepted.
     pub(super) fn connect(&mut self) -> Result<(), Failure> {
-        let mut moved = (self.settled, clock::monotonic_nanos());
-        while self.settled < self.plan.subscribers {
-            while self.begun < self.plan.subscribers && self.begun - self.settled < self.plan.connecting {
+        let mut moved = (self.roll.settled, clock::instant());
+        while self.roll.settled < self.plan.subscribers {
+            while self.links.len() < self.plan.connections()
+                && self.readers(self.links.len()).start - self.roll.settled < self.plan.connecting
+            {
                 self.begin();
             }
             self.turn(Duration::from_millis(100));
-            let now = clock::monotonic_nanos();
-            if moved.0 != self.settled {
-                moved = (self.settled, now);
-            } else if now - moved.1 > HEAD_TIME_MAX.as_nanos() as u64 {
-                for link in 0..self.begun {
-                    if matches!(self.phase(link), Phase::Connecting | Phase::Head) {
-                        self.refuse(link, "no answer", "");
-                    }
-                }
-                break;
+            if moved.0 != self.roll.settled {
+                moved = (self.roll.settled, clock::instant());
+            } else if moved.1.elapsed() > HEAD_TIME_MAX {
+                (0..self.plan.subscribers).for_each(|reader| self.roll.refuse(reader, "no answer", ""));
             }
         }
-        let missing = self.plan.subscribers - self.counts.accepted;
-        if self.counts.accepted == 0 {
-            return Err(Failure::Failed(format!("no subscriber was accepted: {:?}", self.counts.refused)));
+        if self.roll.accepted == 0 {
+            return Err(Failure::Failed(format!("no subscriber was accepted: {:?}", self.roll.refused)));
         }
-        if missing > 0 {
-            say(format_args!("{missing} subscribers were not accepted: {:?}", self.counts.refused));
+        if self.roll.accepted < self.plan.subscribers {
+            let missing = self.plan.subscribers - self.roll.accepted;
+            say(format_args!("{missing} subscribers were not accepted: {:?}", self.roll.refused));
         }
         Ok(())
     }
@@ -141,8 +141,8 @@ impl<'a> Crowd<'a> {
         let _ = epoll::wait(&self.epoll, spare_capacity(&mut ready), Some(&timespec(wait)));
         for event in &ready {
             let (link, flags) = (event.data.u64() as usize, event.flags);
-            if self.phase(link) == Phase::Connecting && !self.connected(link) {
-                continue;
+            if flags.intersects(EventFlags::OUT | HANGUP) {
+                self.writable(link);
             }
             if flags.intersects(EventFlags::IN | HANGUP) {
                 self.read(link, flags.intersects(HANGUP), &mut buffer);
@@ -159,65 +159,84 @@ impl<'a> Crowd<'a> {
         self.links.clear();
     }
 
-    pub(super) fn into_tally(self) -> Tally {
-        self.tally
-    }
-
     fn begin(&mut self) {
-        let number = self.begun;
-        self.begun += 1;
-        let begun = self.target.begin(number);
-        let (stream, failed) = match begun {
+        let number = self.links.len();
+        let added = self.target.begin(number).and_then(|stream| {
+            let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+            epoll::add(&self.epoll, &stream, EventData::new_u64(number as u64), flags)?;
+            Ok(stream)
+        });
+        let (stream, failed) = match added {
             Ok(stream) => (Some(stream), None),
             Err(err) => (None, Some(err)),
         };
-        let new = Link { stream, phase: Phase::Connecting, body: Body::UntilClose, pending: Vec::new() };
-        self.links.push(new);
-        let added = match (&failed, self.links.get(number).and_then(|link| link.stream.as_ref())) {
-            (None, Some(stream)) => {
-                let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-                epoll::add(&self.epoll, stream, EventData::new_u64(number as u64), flags)
-                    .map_err(io::Error::from)
-            }
-            _ => failed.map_or(Ok(()), Err),
-        };
-        if let Err(err) = added {
+        self.links.push(Link {
+            stream,
+            phase: Phase::Connecting,
+            body: Body::UntilClose,
+            closes: false,
+            pending: Vec::new(),
+            out: Vec::new(),
+            http2: None,
+        });
+        if let Some(err) = failed {
             self.refuse(number, &err.kind().to_string(), &err.to_string());
         }
     }
 
-    /// A connection can be written to: it stands, or failed. Sends the request; false if there is nothing to read.
-    fn connected(&mut self, index: usize) -> bool {
-        let Some(Link { stream: Some(stream), phase, .. }) = self.links.get_mut(index) else { return false };
-        let failed = match (stream.take_error(), stream.peer_addr()) {
-            (Ok(Some(err)) | Err(err), _) => Err(err),
-            // An edge of the socket's making, before it is connected.
-            (Ok(None), Err(_)) => return false,
-            (Ok(None), Ok(_)) => Ok(()),
+    /// There is room to send, or the connection failed.
+    fn writable(&mut self, index: usize) {
+        let readers = self.readers(index);
+        let Some(link) = self.links.get_mut(index) else { return };
+        let Some(stream) = link.stream.as_ref().filter(|_| link.phase == Phase::Connecting) else {
+            return self.flush(index);
         };
-        *phase = Phase::Head;
-        let path = self.plan.paths.get(index % self.plan.paths.len()).map_or("/", String::as_str);
-        let mut head = request::subscription(self.target, path, &self.plan.accept, &self.plan.headers, None);
-        head.push_str("\r\n");
-        let sent = failed.and_then(|()| Ok(send(&*stream, head.as_bytes(), SENDING)?));
-        // Only heads are sent, to an empty socket: a part of one is never taken.
-        match sent {
-            Ok(count) if count == head.len() => return true,
-            Ok(_) => self.refuse(index, "head not taken", ""),
-            Err(err) => self.refuse(index, &err.kind().to_string(), &err.to_string()),
+        match (stream.take_error(), stream.peer_addr()) {
+            (Ok(Some(err)) | Err(err), _) => {
+                return self.refuse(index, &err.kind().to_string(), &err.to_string());
+            }
+            // An edge of the socket's making, before it is connected.
+            (Ok(None), Err(_)) => return,
+            (Ok(None), Ok(_)) => {}
         }
-        false
+        if self.plan.transport == Transport::SseHttp2 {
+            let (http2, out) = Http2::begin(self.plan, self.target, readers);
+            (link.http2, link.out, link.phase) = (Some(Box::new(http2)), out, Phase::Http2);
+        } else {
+            let path = self.plan.paths.get(index % self.plan.paths.len()).map_or("/", String::as_str);
+            let plan = self.plan;
+            let head = request::subscription(self.target, path, &plan.accept, &plan.headers, None) + "\r\n";
+            (link.out, link.phase) = (head.into_bytes(), Phase::Head);
+        }
+        self.flush(index);
+    }
+
+    /// Sends what is to be sent, as far as the socket takes it; an edge says when there is room again.
+    fn flush(&mut self, index: usize) {
+        let Some(Link { stream: Some(stream), out, .. }) = self.links.get_mut(index) else { return };
+        while !out.is_empty() {
+            match send(&*stream, out, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => drop(out.drain(..count)),
+                Err(Errno::INTR) => {}
+                // What failed for good is said by the next read.
+                Err(_) => return,
+            }
+        }
+        *out = Vec::new();
     }
 
     /// Reads what one connection has. After a hangup up to the end, since no other event will say so.
     fn read(&mut self, index: usize, hangup: bool, buffer: &mut [u8]) {
         for _ in 0..READS_MAX {
-            let Some(Link { stream: Some(stream), .. }) = self.links.get(index) else { return };
+            let Some(Link { stream: Some(stream), phase, .. }) = self.links.get(index) else { return };
+            if matches!(phase, Phase::Connecting | Phase::Over) {
+                return;
+            }
             match recv(stream, &mut *buffer, RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return self.over(index),
                 Ok((_, count)) => {
                     let now = clock::realtime_nanos();
-                    self.counts.bytes += count as u64;
+                    self.count.bytes += count as u64;
                     self.received(index, buffer.get(..count).unwrap_or_default(), now);
                     if count < buffer.len() && !hangup {
                         return;
@@ -232,32 +251,36 @@ impl<'a> Crowd<'a> {
     }
 
     fn received(&mut self, index: usize, bytes: &[u8], now: u64) {
-        match self.phase(index) {
-            Phase::Body => self.events(index, bytes, now),
-            Phase::Head => self.head(index, bytes, now),
-            Phase::Connecting | Phase::Over => {}
+        match self.links.get(index).map(|link| link.phase) {
+            Some(Phase::Body) => self.events(index, bytes, now),
+            Some(Phase::Head) => self.head(index, bytes, now),
+            Some(Phase::Http2) => self.frames(index, bytes, now),
+            Some(Phase::Connecting | Phase::Over) | None => {}
         }
     }
 
     fn events(&mut self, index: usize, mut bytes: &[u8], now: u64) {
-        let Self { links, tally, counts, plan, .. } = self;
-        let Some(link) = links.get_mut(index) else { return };
-        let before = tally.received_by(index);
-        let mut after = before;
-        let ended = loop {
+        let Some(link) = self.links.get_mut(index) else { return };
+        loop {
             match link.body.next(&mut bytes) {
-                Piece::Data(piece) => after = tally.take(index, piece, now),
-                Piece::More => break false,
-                Piece::End | Piece::Broken => break true,
+                Piece::Data(piece) => {
+                    self.count.take(index, piece, now);
+                    if let Some(pages) = &mut self.pages {
+                        pages.take(index, piece);
+                    }
+                }
+                Piece::More => return,
+                Piece::End => break,
+                Piece::Broken => return self.over(index),
             }
-        };
-        if after > before {
-            counts.last_event = now;
-            let satisfied = |until: u64| (before..after).contains(&(until - 1));
-            counts.satisfied += usize::from(plan.until.is_some_and(satisfied));
         }
-        if ended {
-            self.over(index);
+        match self.pages.as_mut().and_then(|pages| pages.next(index)).filter(|_| !link.closes) {
+            Some(request) => {
+                (link.out, link.phase) = (request, Phase::Head);
+                self.accepted(index);
+                self.flush(index);
+            }
+            None => self.over(index),
         }
     }
 
@@ -269,76 +292,98 @@ impl<'a> Crowd<'a> {
             Ok(None) => self.refuse(index, "head too large", ""),
             Err(err) => self.refuse(index, "no HTTP", &err.to_string()),
             Ok(Some(head)) if (100..200).contains(&head.status) => {
-                let rest = link.pending.split_off(head.bytes);
-                link.pending.clear();
+                let rest = std::mem::take(&mut link.pending).split_off(head.bytes);
                 self.head(index, &rest, now);
             }
             Ok(Some(head)) if head.status == 200 => {
                 let rest = std::mem::take(&mut link.pending).split_off(head.bytes);
-                (link.phase, link.body) = (Phase::Body, head.body);
-                self.accepted(index);
+                (link.phase, link.body, link.closes) = (Phase::Body, head.body, head.closes);
+                // The first page says from where on nothing is missed.
+                if self.pages.is_none() {
+                    self.accepted(index);
+                }
                 self.events(index, &rest, now);
             }
             // The first one is shown, once it is all there.
-            Ok(Some(head)) if self.counts.refused.is_empty() && !is_whole(head, &link.pending) => {}
-            Ok(Some(head)) => {
-                let rest = link.pending.split_off(head.bytes);
-                self.refuse(index, &head.status.to_string(), &String::from_utf8_lossy(&rest));
-            }
+            Ok(Some(head)) if self.roll.refused.is_empty() && !is_whole(head, &link.pending) => {}
+            Ok(Some(_)) => self.over(index),
         }
     }
 
-    fn accepted(&mut self, index: usize) {
-        self.counts.accepted += 1;
-        self.settled += 1;
-        if index >= self.plan.stalled {
-            self.tally.accepted(index);
-        } else if let Some(Link { stream: Some(stream), phase, .. }) = self.links.get_mut(index) {
+    fn frames(&mut self, index: usize, bytes: &[u8], now: u64) {
+        let first = self.readers(index).start;
+        let Some(link) = self.links.get_mut(index) else { return };
+        let Some(mut http2) = link.http2.take() else { return };
+        let mut out = std::mem::take(&mut link.out);
+        let taken = http2.take(bytes, &mut out, |said| match said {
+            Said::Data(stream, piece) => self.count.take(first + stream, piece, now),
+            Said::Head(stream, 200) => self.accepted(first + stream),
+            Said::Head(stream, status) => self.roll.refuse(first + stream, &status.to_string(), ""),
+            Said::End(stream) => self.roll.end(first + stream),
+        });
+        if let Some(link) = self.links.get_mut(index) {
+            (link.http2, link.out) = (Some(http2), out);
+        }
+        match taken {
+            Ok(()) => self.flush(index),
+            Err(Broken) => self.over(index),
+        }
+    }
+
+    fn accepted(&mut self, reader: usize) {
+        if !self.roll.accept(reader) {
+            return;
+        }
+        if reader >= self.plan.stalled {
+            self.count.tally.accepted(reader);
+            return;
+        }
+        let link = reader / self.plan.streams;
+        if self.readers(link).all(|reader| !self.roll.is_waiting(reader))
+            && let Some(Link { stream: Some(stream), phase, .. }) = self.links.get_mut(link)
+        {
             // Open, but never read again.
             *phase = Phase::Over;
             let _ = epoll::delete(&self.epoll, stream);
         }
     }
 
+    /// The connection will not be.
     fn refuse(&mut self, index: usize, reason: &str, text: &str) {
-        if self.counts.refused.is_empty() {
-            say(format_args!("a subscription was refused: {reason}: {}", text.trim()));
-        }
-        *self.counts.refused.entry(reason.to_owned()).or_default() += 1;
-        self.settled += 1;
-        self.drop_link(index);
+        self.readers(index).for_each(|reader| self.roll.refuse(reader, reason, text));
+        self.over(index);
     }
 
     /// The connection ended.
     fn over(&mut self, index: usize) {
-        match self.phase(index) {
-            Phase::Body => {
-                self.counts.ended += 1;
-                self.drop_link(index);
-            }
-            Phase::Connecting | Phase::Head => {
-                let pending = self.links.get_mut(index).map(|link| std::mem::take(&mut link.pending));
-                let pending = pending.unwrap_or_default();
-                match Head::parse(&pending) {
-                    Ok(Some(head)) => {
-                        let rest = pending.get(head.bytes..).unwrap_or_default();
-                        self.refuse(index, &head.status.to_string(), &String::from_utf8_lossy(rest));
-                    }
-                    _ => self.refuse(index, "closed", ""),
-                }
-            }
-            Phase::Over => {}
+        let readers = self.readers(index);
+        let Some(link) = self.links.get_mut(index) else { return };
+        (link.phase, link.stream, link.http2) = (Phase::Over, None, None);
+        let pending = std::mem::take(&mut link.pending);
+        if let Ok(Some(head)) = Head::parse(&pending) {
+            let text = String::from_utf8_lossy(pending.get(head.bytes..).unwrap_or_default());
+            readers.clone().for_each(|reader| self.roll.refuse(reader, &head.status.to_string(), &text));
         }
+        readers.for_each(|reader| self.roll.end(reader));
     }
 
-    fn drop_link(&mut self, index: usize) {
-        if let Some(link) = self.links.get_mut(index) {
-            (link.phase, link.stream, link.pending) = (Phase::Over, None, Vec::new());
-        }
+    /// The subscribers of a connection.
+    fn readers(&self, index: usize) -> Range<usize> {
+        let first = index * self.plan.streams;
+        first..(first + self.plan.streams).min(self.plan.subscribers)
     }
+}
 
-    fn phase(&self, index: usize) -> Phase {
-        self.links.get(index).map_or(Phase::Over, |link| link.phase)
+impl Count {
+    #[inline]
+    fn take(&mut self, reader: usize, piece: &[u8], now: u64) {
+        let before = self.tally.received_by(reader);
+        let after = self.tally.take(reader, piece, now);
+        if after > before {
+            self.last_event = now;
+            let is_new = |until: u64| (before..after).contains(&(until - 1));
+            self.satisfied += usize::from(self.until.is_some_and(is_new));
+        }
     }
 }
 
@@ -358,7 +403,6 @@ pub(super) fn timespec(time: Duration) -> Timespec {
     Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }
 }
 
-const SENDING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 const HANGUP: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
 const BUFFER_BYTES: usize = 256 << 10;
 const READY_MAX: usize = 1024;

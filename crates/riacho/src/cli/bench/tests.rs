@@ -2,6 +2,8 @@
 
 use super::{
     framing::{Body, Chunk, Head, Piece},
+    http2::{Broken, Http2, Said},
+    pages::Pages,
     stamp::Stamp,
     tally::{Audience, Begin, Source, Tally},
 };
@@ -204,4 +206,91 @@ fn a_head_says_how_its_body_ends_and_whether_the_connection_does() {
     assert_eq!(parse("HTTP/1.1 200 x\r\n\r\n"), Some((200, Body::UntilClose, true)));
     assert_eq!(parse("HTTP/1.0 200 x\r\ncontent-length: 1\r\n\r\n"), Some((200, Body::Length(1), true)));
     assert!(Head::parse(b"SSH-2.0\r\n").is_err());
+}
+
+/// A frame of HTTP/2 on stream 3, the second of a connection.
+fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags, 0, 0, 0, 3], payload].concat()
+}
+
+/// What is said to the second subscriber of a connection, and what is answered.
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Heard {
+    heads: Vec<u16>,
+    data: Vec<u8>,
+    ends: usize,
+    out: Vec<u8>,
+}
+
+fn http2(pieces: &[&[u8]]) -> Result<Heard, Broken> {
+    let mut http2 = Http2::of_streams(2);
+    let Heard { mut heads, mut data, mut ends, mut out } = Heard::default();
+    for piece in pieces {
+        http2.take(piece, &mut out, |said| match said {
+            Said::Head(1, status) => heads.push(status),
+            Said::Data(1, piece) => data.extend_from_slice(piece),
+            Said::End(1) => ends += 1,
+            other => panic!("{other:?}"),
+        })?;
+    }
+    Ok(Heard { heads, data, ends, out })
+}
+
+#[test]
+fn data_frames_cut_anywhere_are_the_same_data() {
+    let events: Vec<u8> = (0..2).flat_map(|n| event(0, n)).collect();
+    for size in [1, 40, 1000] {
+        let mut sent = [frame(4, 0, &[]), frame(1, 4, &[0x88]), frame(6, 0, b"12345678")].concat();
+        for (number, piece) in events.chunks(size).enumerate() {
+            // Every other one is padded.
+            sent.extend(match number % 2 {
+                0 => frame(0, 0, piece),
+                _ => frame(0, 8, &[&[5], piece, &[0; 5]].concat()),
+            });
+        }
+        sent.extend(frame(0, 1, &[]));
+        let whole = http2(&[&sent]).unwrap();
+        assert_eq!((&whole.heads[..], &whole.data, whole.ends), (&[200][..], &events, 1), "{size}");
+        // SETTINGS and PING are acknowledged.
+        let want = [&[0, 0, 0, 4, 1, 0, 0, 0, 0][..], &[0, 0, 8, 6, 1, 0, 0, 0, 0], b"12345678"].concat();
+        assert_eq!(whole.out, want);
+        for cut in 0..sent.len() {
+            let (before, after) = sent.split_at(cut);
+            assert_eq!(http2(&[before, after]).as_ref(), Ok(&whole), "{size} {cut}");
+        }
+    }
+}
+
+#[test]
+fn the_status_of_a_head_is_read_however_it_is_written() {
+    let status = |block: &[u8]| http2(&[&frame(1, 4, block)]).unwrap().heads[0];
+    assert_eq!(status(&[0x88]), 200);
+    assert_eq!(status(&[0x20, 0x8d, 0x88]), 404);
+    assert_eq!(status(b"\x48\x03503"), 503);
+    assert_eq!(status(b"\x08\x03403\x88"), 403);
+    // By Huffman's code: 302, of RFC 7541, "Examples", and 429.
+    assert_eq!(status(&[0x48, 0x82, 0x64, 0x02]), 302);
+    assert_eq!(status(&[0x48, 0x83, 0x68, 0x4f, 0xff]), 429);
+    assert_eq!(status(&[0x00]), 0);
+}
+
+#[test]
+fn frames_that_nobody_may_send_end_the_connection() {
+    assert_eq!(http2(&[&[0xff; 9]]), Err(Broken));
+    assert_eq!(http2(&[&frame(0, 8, &[])]), Err(Broken));
+}
+
+#[test]
+fn the_cursor_of_a_page_is_its_last_however_the_page_was_cut() {
+    let page = br#"{"events":[{"id":"1","data":{"cursor":"no"}}],"cursor":"5f2-1a","more":false}"#;
+    for cut in 0..page.len() {
+        let mut pages = Pages::of_requests(vec!["GET ".to_owned()], 2);
+        let (before, after) = page.split_at(cut);
+        for piece in [&[b'x'; 500][..], before, after] {
+            pages.take(1, piece);
+        }
+        assert_eq!(pages.next(1).as_deref(), Some(&b"GET 5f2-1a\r\n\r\n"[..]), "{cut}");
+        assert_eq!(pages.next(1), None);
+    }
 }
