@@ -7,14 +7,8 @@ use super::{
     Gate,
     socket::{self, Io, Protocol, Sent},
 };
-use crate::{
-    limits::Permit,
-    metrics::Metrics,
-    reactor::{Reactors, Ticket},
-    transport::body::Handoff,
-};
+use crate::{limits::Permit, metrics::Metrics, reactor::Ticket, transport::body::Handoff};
 use axum::body::Body;
-use bytes::Bytes;
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -27,7 +21,11 @@ use std::{
     task::{Poll, ready},
     time::Duration,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    sync::{mpsc, watch},
+};
 
 /// What a request's handler may know of its connection.
 #[derive(Clone, Debug)]
@@ -54,8 +52,8 @@ pub struct Settings {
 pub struct Serving {
     /// Answers requests.
     pub gate: Gate,
-    /// Take over the sockets of SSE subscribers.
-    pub reactors: Arc<Reactors>,
+    /// Takes the sockets of SSE subscribers, for the reactors. Bounded by the connections there may be.
+    pub tickets: mpsc::UnboundedSender<Ticket>,
     /// Count what goes wrong before a request is one.
     pub metrics: Arc<Metrics>,
     /// Bounds.
@@ -69,23 +67,34 @@ impl Serving {
     pub async fn serve(self, mut stream: TcpStream, address: SocketAddr, permit: Permit) {
         let begun = tokio::time::timeout(self.settings.head_time_max, socket::begin(&mut stream)).await;
         match begun {
-            // Boxed, so that a connection that has asked nothing yet is small.
-            Ok(Ok((Protocol::Http1, prefix))) => {
-                Box::pin(self.serve_http1(stream, prefix, address, permit)).await;
-            }
-            Ok(Ok((Protocol::Http2, prefix))) => {
-                Box::pin(self.serve_http2(Io { socket: stream, prefix }, address, permit)).await;
+            Ok(Ok((protocol, prefix))) => {
+                self.speak(protocol, Io { socket: stream, prefix }, address, permit).await
             }
             // Nothing was asked, so there is nobody to answer.
-            Ok(Ok((Protocol::None, _)) | Err(_)) => {}
+            Ok(Err(_)) => {}
             Err(_) => self.metrics.limit("head_time_max"),
         }
     }
 
-    async fn serve_http1(self, stream: TcpStream, prefix: Bytes, address: SocketAddr, permit: Permit) {
+    // Boxed by a function that is not async, so that a connection that has asked nothing yet is small.
+    fn speak(
+        self,
+        protocol: Protocol,
+        io: Io<TcpStream>,
+        address: SocketAddr,
+        permit: Permit,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        match protocol {
+            Protocol::Http1 => Box::pin(self.serve_http1(io, address, permit)),
+            Protocol::Http2 => Box::pin(self.serve_http2(io, address, permit)),
+            Protocol::None => Box::pin(std::future::ready(())),
+        }
+    }
+
+    async fn serve_http1(self, io: Io<TcpStream>, address: SocketAddr, permit: Permit) {
         let handoff = Arc::<Handoff>::default();
-        let (socket, mut sender) = socket::buffered(stream);
-        let io = Io { socket, prefix };
+        let (socket, mut sender) = socket::buffered(io.socket);
+        let io = Io { socket, prefix: io.prefix };
         let service = answer(self.gate, Peer { address, handoff: Some(Arc::clone(&handoff)) });
         // A connection that comes while the server drains gets one answer: native EventSources are told when to come
         // back, where a refused connection might become a proxy's error, which would be final for them.
@@ -128,7 +137,8 @@ impl Serving {
         let Some(mut stream) = sender.reunite(socket) else { return };
         if let Some((seat, place)) = leaving {
             if let Ok(socket) = stream.into_std() {
-                self.reactors.serve(Ticket { socket: socket.into(), seat, place, permit });
+                // Fails only once the server is gone, and with it whoever would serve.
+                let _ = self.tickets.send(Ticket { socket: socket.into(), seat, place, permit });
             }
             return;
         }

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
 };
 
@@ -49,6 +49,7 @@ pub struct Server {
     feeder: Arc<Feeder>,
     drain: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    ushering: JoinHandle<()>,
 }
 
 impl Server {
@@ -87,16 +88,18 @@ impl Server {
             settings.http.clone(),
             draining.clone(),
         );
+        let (tickets, received) = mpsc::unbounded_channel();
+        let ushering = tokio::spawn(Arc::clone(&reactors).usher(received));
         let serving = Serving {
             gate: Gate::new(app, extra(&log)),
-            reactors: Arc::clone(&reactors),
+            tickets,
             metrics,
             settings: settings.connection,
             drain: draining,
         };
         let accept = Accept { serving, connections, drain_time: settings.drain };
         let accepting = tokio::spawn(accept.run(listener));
-        Ok(Self { address, log, reactors, feeder, drain, accepting })
+        Ok(Self { address, log, reactors, feeder, drain, accepting, ushering })
     }
 
     /// Where it listens.
@@ -113,12 +116,16 @@ impl Server {
     ///
     /// Until they have, new connections are answered: readers are told when to come back.
     pub async fn stop(self) {
-        let Self { log, reactors, feeder, drain, accepting, .. } = self;
+        let Self { log, reactors, feeder, drain, accepting, ushering, .. } = self;
         // There is always a receiver: the accepting task.
         let _ = drain.send(true);
         let drained = tokio::task::spawn_blocking(move || reactors.drain());
         if accepting.await.is_err() {
             tracing::error!("accepting task panicked");
+        }
+        // Ends with the last connection that could bring a ticket.
+        if ushering.await.is_err() {
+            tracing::error!("ushering task panicked");
         }
         if drained.await.is_err() {
             tracing::error!("drain of the reactors panicked");

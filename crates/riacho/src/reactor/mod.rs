@@ -25,6 +25,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
+use tokio::sync::mpsc;
 
 /// The subscribers of one reactor.
 mod slab;
@@ -162,23 +163,46 @@ impl Reactors {
         self.handles.iter().map(|handle| &handle.stats)
     }
 
-    /// Hands a socket to the reactor that has the fewest.
-    pub fn serve(&self, ticket: Ticket) {
-        let fewest =
-            self.handles.iter().min_by_key(|handle| handle.stats.subscribers.load(Ordering::Relaxed));
-        if let Some(handle) = fewest {
+    /// Hands sockets over, each to the reactor that has the fewest, and wakes each reactor once.
+    pub fn serve(&self, tickets: impl IntoIterator<Item = Ticket>) {
+        let mut late = Vec::new();
+        let mut given = Vec::from_iter(self.handles.iter().map(|_| Vec::new()));
+        for ticket in tickets {
+            let fewest =
+                self.handles.iter().min_by_key(|handle| handle.stats.subscribers.load(Ordering::Relaxed));
+            let Some(handle) = fewest else { continue };
             // Counted here and not when the reactor takes it: a burst of tickets must spread as well.
             handle.stats.subscribers.fetch_add(1, Ordering::Relaxed);
-            let mut ticket = Some(ticket);
+            if let Some(given) = given.get_mut(handle.index) {
+                given.push(ticket);
+            }
+        }
+        for (handle, given) in self.handles.iter().zip(given).filter(|(_, given)| !given.is_empty()) {
             handle.put(|inbox| {
-                if !inbox.ended {
-                    inbox.tickets.extend(ticket.take());
+                if inbox.ended {
+                    handle.stats.subscribers.fetch_sub(given.len() as u64, Ordering::Relaxed);
+                    late.extend(given);
+                } else {
+                    inbox.tickets.extend(given);
                 }
             });
-            if ticket.is_some() {
-                // Dropped with no lock held: its seat takes the order lock.
-                handle.stats.subscribers.fetch_sub(1, Ordering::Relaxed);
+        }
+        // Dropped with no lock held: their seats take the order lock.
+        drop(late);
+    }
+
+    /// Hands over what comes until nobody is left to send, many at a time: a reactor that is woken for each socket of a
+    /// burst costs two changes of thread each.
+    pub async fn usher(self: Arc<Self>, mut tickets: mpsc::UnboundedReceiver<Ticket>) {
+        let mut batch = Vec::new();
+        while let Some(ticket) = tickets.recv().await {
+            batch.push(ticket);
+            // Whoever is ready now may have one as well.
+            tokio::task::yield_now().await;
+            while let Ok(ticket) = tickets.try_recv() {
+                batch.push(ticket);
             }
+            self.serve(batch.drain(..));
         }
     }
 
