@@ -1,8 +1,8 @@
 //! Everything that must hold, step by step, the cheap steps first.
 
 use crate::{
-    SECONDS, browser,
-    command::{command, root, run as run_command, succeeds},
+    SECONDS, bench, browser,
+    command::{command, root, run as run_command, succeeds, target},
     fuzz, setup, tidy,
 };
 use anyhow::{Context, Result};
@@ -44,12 +44,30 @@ const STEPS: &[Step] = &[
         alone: "SLOW=1 cargo test --workspace",
         act: || run_command(command("cargo", &["test", "--workspace"]).env("SLOW", "1")),
     },
+    Step {
+        heading: "lints of the benchmark's peers",
+        alone: "cargo clippy --manifest-path bench/peers/Cargo.toml --all-targets -- -D warnings",
+        act: peers,
+    },
+    Step {
+        heading: "benchmark at toy size",
+        alone: "cargo xtask bench --quick",
+        act: || bench::run(&["--quick"]),
+    },
     Step { heading: "browser", alone: "cargo xtask browser", act: || browser::run(&[]) },
     Step { heading: "fuzz", alone: "cargo xtask fuzz", act: || fuzz::run(None, SECONDS) },
 ];
 
 fn cargo(args: &[&str]) -> Result<()> {
     run_command(&mut command("cargo", args))
+}
+
+/// They are a workspace of their own, and built where the benchmark builds them.
+fn peers() -> Result<()> {
+    let mut clippy = command("cargo", &["clippy", "--locked", "--manifest-path", "bench/peers/Cargo.toml"]);
+    clippy.arg("--target-dir").arg(target().join("bench/peers"));
+    run_command(clippy.args(["--all-targets", "--", "-D", "warnings"]))?;
+    cargo(&["fmt", "--check", "--manifest-path", "bench/peers/Cargo.toml"])
 }
 
 /// Licences, sources and doubles always; known vulnerabilities are for a scheduled job, since they change with no commit.

@@ -47,9 +47,14 @@ impl Size {
         if self == Self::Quick { (count / 100).max(10) } else { count }
     }
 
-    /// A duration as the client takes it: half a second when quick.
+    /// A duration as the client takes it: a fifth of a second when quick.
     pub(super) fn time(self, seconds: u32) -> String {
-        if self == Self::Quick { "500ms".to_owned() } else { format!("{seconds}s") }
+        if self == Self::Quick { "200ms".to_owned() } else { format!("{seconds}s") }
+    }
+
+    /// How long subscribers idle where nothing is asked about that.
+    pub(super) fn idle(self) -> &'static str {
+        if self == Self::Quick { "20ms" } else { "300ms" }
     }
 
     pub(super) fn name(self) -> &'static str {

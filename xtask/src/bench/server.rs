@@ -1,6 +1,7 @@
 //! A server under test: started, waited for, and ended with everything that it started.
 
 use super::{
+    http,
     machine::now,
     peer::Peer,
     stage::{Cores, Stage, free_port},
@@ -74,9 +75,19 @@ impl Server {
         Ok(kilobytes * 1024.0)
     }
 
+    fn is_ready(&self) -> bool {
+        match self.peer {
+            // It may listen before its log is open.
+            Peer::Riacho | Peer::RiachoDurable => {
+                http::request(self.port, "GET", "/readyz", "text/plain", "").is_ok()
+            }
+            _ => TcpStream::connect(("127.0.0.1", self.port)).is_ok(),
+        }
+    }
+
     fn wait_until_ready(&mut self) -> Result<()> {
         let begin = now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !self.is_ready() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended with {status}: {}", self.peer.name(), self.last_words());
             }

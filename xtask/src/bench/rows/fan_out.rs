@@ -41,10 +41,10 @@ fn case(size: Size, server: Peer, subscribers: usize, steered: bool) -> Case {
         let server = warm(stage, server, Cores::One, &[])?;
         let figures = Load::on(stage, "run", &server, "bench")
             .set("--subscribers", size.count(subscribers))
-            .set("--rate", DELIVERIES_PER_SECOND / subscribers)
+            .set("--rate", DELIVERIES_PER_SECOND / size.count(subscribers))
             .set("--connections", 1)
-            .set("--idle", "300ms")
-            .set("--duration", size.time(4))
+            .set("--idle", size.idle())
+            .set("--duration", size.time(3))
             .run();
         stage.steer(false)?;
         figures

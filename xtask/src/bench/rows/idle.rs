@@ -39,7 +39,7 @@ fn cases(size: Size) -> Vec<Case> {
                 Load::on(stage, "subscribe", &server, "bench")
                     .set("--subscribers", size.count(10_000))
                     .set("--connecting", connecting)
-                    .set("--idle", "1s")
+                    .set("--idle", if size == Size::Quick { size.idle() } else { "1s" })
                     .set("--duration", "100ms")
                     .run()
             }));

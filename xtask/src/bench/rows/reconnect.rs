@@ -97,6 +97,7 @@ fn come_back(
         .set("--connecting", connecting)
         .set("--header", format!("Last-Event-ID: {cursor}"))
         .set("--until", MISSED)
+        .set("--idle", "0s")
         .set("--duration", "60s")
         .run()?;
     let count = u32::try_from(subscribers).map_or(f64::NAN, f64::from);

@@ -27,7 +27,7 @@ fn cases(size: Size) -> Vec<Case> {
             let case = Case::new(workload(readers, disk), Peer::RiachoDurable, move |stage| {
                 replay(stage, size, readers, disk)
             });
-            cases.push(case);
+            cases.push(if disk && readers > 1 { case.once() } else { case });
         }
     }
     cases
@@ -60,6 +60,7 @@ fn replay(stage: &Stage, size: Size, readers: usize, disk: bool) -> Result<Figur
         .set("--path", format!("{}?from=earliest", server.peer.subscribe_path("past")))
         .set("--subscribers", readers)
         .set("--until", events)
+        .set("--idle", "0s")
         .set("--duration", "60s")
         .run()?;
     if let (Some(bytes), Some(seconds)) = (figures.get("window.bytes"), figures.get("until.seconds")) {
@@ -77,6 +78,7 @@ fn live(stage: &Stage, size: Size, server: &Server) -> Load {
         .set("--rate", 50)
         .set("--connections", 1)
         .set("--idle", "0s")
+        .before_others()
 }
 
 /// Drops the files from the page cache, so that the disk is read.
