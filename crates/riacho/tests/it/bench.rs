@@ -88,7 +88,8 @@ async fn readers_that_resume_are_measured_until_they_have_all() {
     let server = TestServer::start().await;
     let first = server.publish("bench", "no stamp").await;
     let url = server.url();
-    let published = bench(&["publish", &url, "--rate", "0", "--events", "1005", "--batch", "10"]).await;
+    let load = ["--rate", "0", "--events", "1005", "--batch", "10", "--path", "/streams/bench"];
+    let published = bench(&[&["publish", &url], &load[..]].concat()).await;
     assert_eq!(published["window"]["acknowledged"], 1005, "{published}");
     assert_eq!(published["window"]["publish_requests"], 101, "{published}");
     let cursor = format!("Last-Event-ID: {first}");

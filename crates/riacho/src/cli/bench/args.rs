@@ -81,7 +81,7 @@ pub(super) struct PublishArgs {
     connections: u32,
     /// Where to publish, in turn [default: what is read]
     #[arg(long)]
-    publish_path: Vec<String>,
+    pub(super) publish_path: Vec<String>,
     /// More of them, one per line.
     #[arg(long, value_name = "FILE")]
     publish_paths_from: Option<PathBuf>,

@@ -68,6 +68,9 @@ pub(super) struct Subscribe {
 pub(super) struct Publish {
     #[command(flatten)]
     common: CommonArgs,
+    /// The same as --publish-path.
+    #[arg(long)]
+    path: Vec<String>,
     #[command(flatten)]
     publish: PublishArgs,
 }
@@ -89,8 +92,9 @@ impl Bench {
                 let plan = common.plan(env)?;
                 phases::run(&plan, &subscribe.plan()?, None)?.print(common.json)
             }
-            Self::Publish(Publish { common, publish }) => {
+            Self::Publish(Publish { common, path, mut publish }) => {
                 let plan = common.plan(env)?;
+                publish.publish_path.extend(path);
                 match publish.plan(&plan, None)? {
                     Some(publish) => phases::publish(&plan, &publish)?.print(common.json),
                     None => Ok(()),

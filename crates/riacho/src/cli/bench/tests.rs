@@ -294,3 +294,11 @@ fn the_cursor_of_a_page_is_its_last_however_the_page_was_cut() {
         assert_eq!(pages.next(1), None);
     }
 }
+
+#[test]
+fn what_stands_behind_a_body_is_left() {
+    let mut body = Body::Chunked(Chunk::Size(0));
+    let mut rest = &b"1\r\na\r\n0\r\nx: y\r\n\r\nHTTP"[..];
+    assert_eq!(body.next(&mut rest), Piece::Data(b"a"));
+    assert_eq!((body.next(&mut rest), rest), (Piece::End, &b"HTTP"[..]));
+}
