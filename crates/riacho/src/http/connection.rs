@@ -7,7 +7,12 @@ use super::{
     Gate,
     socket::{self, Io, Protocol, Sent},
 };
-use crate::{limits::Permit, metrics::Metrics, reactor::Ticket, transport::body::Handoff};
+use crate::{
+    limits::Permit,
+    metrics::Metrics,
+    reactor::{Reactors, Ticket},
+    transport::body::Handoff,
+};
 use axum::body::Body;
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
@@ -21,11 +26,7 @@ use std::{
     task::{Poll, ready},
     time::Duration,
 };
-use tokio::{
-    io::AsyncWriteExt,
-    net::TcpStream,
-    sync::{mpsc, watch},
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
 
 /// What a request's handler may know of its connection.
 #[derive(Clone, Debug)]
@@ -52,8 +53,8 @@ pub struct Settings {
 pub struct Serving {
     /// Answers requests.
     pub gate: Gate,
-    /// Takes the sockets of SSE subscribers, for the reactors. Bounded by the connections there may be.
-    pub tickets: mpsc::UnboundedSender<Ticket>,
+    /// Take over the sockets of SSE subscribers.
+    pub reactors: Arc<Reactors>,
     /// Count what goes wrong before a request is one.
     pub metrics: Arc<Metrics>,
     /// Bounds.
@@ -137,8 +138,7 @@ impl Serving {
         let Some(mut stream) = sender.reunite(socket) else { return };
         if let Some((seat, place)) = leaving {
             if let Ok(socket) = stream.into_std() {
-                // Fails only once the server is gone, and with it whoever would serve.
-                let _ = self.tickets.send(Ticket { socket: socket.into(), seat, place, permit });
+                self.reactors.serve(Ticket { socket: socket.into(), seat, place, permit });
             }
             return;
         }

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
+    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 
@@ -49,7 +49,6 @@ pub struct Server {
     feeder: Arc<Feeder>,
     drain: watch::Sender<bool>,
     accepting: JoinHandle<()>,
-    ushering: JoinHandle<()>,
 }
 
 impl Server {
@@ -88,18 +87,16 @@ impl Server {
             settings.http.clone(),
             draining.clone(),
         );
-        let (tickets, received) = mpsc::unbounded_channel();
-        let ushering = tokio::spawn(Arc::clone(&reactors).usher(received));
         let serving = Serving {
             gate: Gate::new(app, extra(&log)),
-            tickets,
+            reactors: Arc::clone(&reactors),
             metrics,
             settings: settings.connection,
             drain: draining,
         };
         let accept = Accept { serving, connections, drain_time: settings.drain };
         let accepting = tokio::spawn(accept.run(listener));
-        Ok(Self { address, log, reactors, feeder, drain, accepting, ushering })
+        Ok(Self { address, log, reactors, feeder, drain, accepting })
     }
 
     /// Where it listens.
@@ -116,16 +113,12 @@ impl Server {
     ///
     /// Until they have, new connections are answered: readers are told when to come back.
     pub async fn stop(self) {
-        let Self { log, reactors, feeder, drain, accepting, ushering, .. } = self;
+        let Self { log, reactors, feeder, drain, accepting, .. } = self;
         // There is always a receiver: the accepting task.
         let _ = drain.send(true);
-        let drained = tokio::task::spawn_blocking(move || reactors.drain());
+        let drained = tokio::spawn(async move { reactors.drain().await });
         if accepting.await.is_err() {
             tracing::error!("accepting task panicked");
-        }
-        // Ends with the last connection that could bring a ticket.
-        if ushering.await.is_err() {
-            tracing::error!("ushering task panicked");
         }
         if drained.await.is_err() {
             tracing::error!("drain of the reactors panicked");

@@ -1,9 +1,10 @@
-//! Threads that own plain SSE sockets: one epoll each, no task, no lock and no allocation per delivery.
+//! Tasks that own plain SSE sockets, one for each core: one epoll each, and per delivery no task, no lock and no allocation.
 //!
 //! A subscriber is a socket, a view and the offset of the last event it has. The log marks a view dirty; the reactor
 //! then visits the view's subscribers in the order they came and sends each, in one `send`, all from its offset to the
-//! view's end. After some visits it looks at epoll again: under light load each event leaves at once, under heavy load
-//! batches form by themselves. Linux only, as epoll is.
+//! view's end. After some visits it lets other tasks run and looks at epoll again: under light load each event leaves at
+//! once, under heavy load batches form by themselves. A task and not a thread: handing it an event or a socket then is
+//! no change of thread, which costs more than the delivery. Linux only, as epoll is.
 
 use crate::{
     error::{Error, ErrorKind},
@@ -12,20 +13,15 @@ use crate::{
     log::{Place, Seat},
     view::{SharedView, Sweeper},
 };
-use rustix::{
-    event::{EventfdFlags, eventfd},
-    fd::OwnedFd,
-    io::{read, write},
-};
+use rustix::fd::OwnedFd;
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::Notify, task::JoinHandle};
 
 /// The subscribers of one reactor.
 mod slab;
@@ -62,16 +58,15 @@ pub struct Ticket {
 /// All reactors of a server.
 pub struct Reactors {
     handles: Vec<Arc<Handle>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What the rest of the server knows of one reactor.
 pub struct Handle {
     index: usize,
     inbox: Mutex<Inbox>,
-    /// Set while the reactor is sure to look into its inbox before it sleeps.
-    awake: AtomicBool,
-    bell: OwnedFd,
+    /// Something was put into the inbox since the reactor last looked.
+    arrived: Notify,
     feeder: OnceLock<Arc<Feeder>>,
     stats: Stats,
 }
@@ -110,39 +105,27 @@ pub struct Stats {
 }
 
 impl Reactors {
-    /// Starts the threads.
+    /// Starts them, within a Tokio runtime.
     ///
     /// # Errors
-    /// `Unavailable` where the system gives no thread, epoll or eventfd.
+    /// `Unavailable` where the system gives no epoll.
     pub fn start(settings: Settings) -> Result<Self, Error> {
         let mut handles = Vec::new();
-        let mut threads = Vec::new();
-        let failed = |op: &'static str| {
-            move |err: rustix::io::Errno| {
-                Error::new(ErrorKind::Unavailable, op).caused_by(std::io::Error::from(err))
-            }
-        };
+        let mut tasks = Vec::new();
         for index in 0..settings.count.max(1) {
-            let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
-            let bell = eventfd(0, flags).map_err(failed("create an eventfd"))?;
             let handle = Arc::new(Handle {
                 index,
                 inbox: Mutex::new(Inbox::default()),
-                awake: AtomicBool::new(false),
-                bell,
+                arrived: Notify::new(),
                 feeder: OnceLock::new(),
                 stats: Stats::default(),
             });
-            let reactor =
-                turn::Reactor::new(Arc::clone(&handle), settings).map_err(failed("create an epoll"))?;
-            let thread = thread::Builder::new()
-                .name(format!("reactor-{index}"))
-                .spawn(move || reactor.run())
-                .map_err(|err| Error::new(ErrorKind::Unavailable, "start a reactor thread").caused_by(err))?;
+            let reactor = turn::Reactor::new(Arc::clone(&handle), settings)
+                .map_err(|err| Error::new(ErrorKind::Unavailable, "create an epoll").caused_by(err))?;
             handles.push(handle);
-            threads.push(thread);
+            tasks.push(tokio::spawn(reactor.run()));
         }
-        Ok(Self { handles, threads: Mutex::new(threads) })
+        Ok(Self { handles, tasks: Mutex::new(tasks) })
     }
 
     /// Names who feeds subscribers that are behind; before the first ticket.
@@ -163,79 +146,45 @@ impl Reactors {
         self.handles.iter().map(|handle| &handle.stats)
     }
 
-    /// Hands sockets over, each to the reactor that has the fewest, and wakes each reactor once.
-    pub fn serve(&self, tickets: impl IntoIterator<Item = Ticket>) {
-        let mut late = Vec::new();
-        let mut given = Vec::from_iter(self.handles.iter().map(|_| Vec::new()));
-        for ticket in tickets {
-            let fewest =
-                self.handles.iter().min_by_key(|handle| handle.stats.subscribers.load(Ordering::Relaxed));
-            let Some(handle) = fewest else { continue };
+    /// Hands a socket to the reactor that has the fewest.
+    pub fn serve(&self, ticket: Ticket) {
+        let fewest =
+            self.handles.iter().min_by_key(|handle| handle.stats.subscribers.load(Ordering::Relaxed));
+        if let Some(handle) = fewest {
             // Counted here and not when the reactor takes it: a burst of tickets must spread as well.
             handle.stats.subscribers.fetch_add(1, Ordering::Relaxed);
-            if let Some(given) = given.get_mut(handle.index) {
-                given.push(ticket);
-            }
-        }
-        for (handle, given) in self.handles.iter().zip(given).filter(|(_, given)| !given.is_empty()) {
+            let mut ticket = Some(ticket);
             handle.put(|inbox| {
-                if inbox.ended {
-                    handle.stats.subscribers.fetch_sub(given.len() as u64, Ordering::Relaxed);
-                    late.extend(given);
-                } else {
-                    inbox.tickets.extend(given);
+                if !inbox.ended {
+                    inbox.tickets.extend(ticket.take());
                 }
             });
-        }
-        // Dropped with no lock held: their seats take the order lock.
-        drop(late);
-    }
-
-    /// Hands over what comes until nobody is left to send, many at a time: a reactor that is woken for each socket of a
-    /// burst costs two changes of thread each.
-    pub async fn usher(self: Arc<Self>, mut tickets: mpsc::UnboundedReceiver<Ticket>) {
-        let mut batch = Vec::new();
-        while let Some(ticket) = tickets.recv().await {
-            batch.push(ticket);
-            // Whoever is ready now may have one as well.
-            tokio::task::yield_now().await;
-            while let Ok(ticket) = tickets.try_recv() {
-                batch.push(ticket);
+            if ticket.is_some() {
+                // Dropped with no lock held: its seat takes the order lock.
+                handle.stats.subscribers.fetch_sub(1, Ordering::Relaxed);
             }
-            self.serve(batch.drain(..));
         }
     }
 
-    /// Sends every subscriber what it misses and a goodbye, closes all sockets and ends the threads.
-    pub fn drain(&self) {
+    /// Sends every subscriber what it misses and a goodbye, closes all sockets and ends the tasks.
+    pub async fn drain(&self) {
         for handle in &self.handles {
             handle.put(|inbox| inbox.drain = true);
         }
-        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("reactor thread panicked");
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            if task.await.is_err() {
+                tracing::error!("reactor panicked");
             }
         }
     }
 }
 
 impl Handle {
-    // Changes the inbox and wakes the reactor if it may be asleep.
+    // Changes the inbox and wakes the reactor.
     fn put(&self, change: impl FnOnce(&mut Inbox)) {
         change(&mut self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
-        if !self.awake.swap(true, Ordering::SeqCst) {
-            self.ring();
-        }
-    }
-
-    fn ring(&self) {
-        // It fails only when the counter is full: then the bell rings already.
-        let _ = write(&self.bell, &1_u64.to_ne_bytes());
-    }
-
-    fn quiet(&self) {
-        let mut counter = [0; 8];
-        let _ = read(&self.bell, &mut counter);
+        self.arrived.notify_one();
     }
 }
 

@@ -18,7 +18,6 @@ use riacho_core::{
     view::{Read, Slice},
 };
 use rustix::{
-    buffer::spare_capacity,
     event::{
         Timespec,
         epoll::{self, CreateFlags, EventData, EventFlags},
@@ -29,17 +28,21 @@ use rustix::{
 };
 use std::{
     collections::{HashMap, VecDeque},
-    io::IoSlice,
-    mem,
+    io::{self, IoSlice},
+    mem::{self, MaybeUninit},
     sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::MissedTickBehavior,
+};
 
-/// One reactor, owned by its thread.
+/// One reactor, owned by its task.
 pub(super) struct Reactor {
     handle: Arc<Handle>,
     settings: Settings,
-    epoll: OwnedFd,
+    epoll: AsyncFd<OwnedFd>,
     subscribers: Slab,
     views: Vec<Option<Viewed>>,
     free_views: Vec<u32>,
@@ -129,9 +132,12 @@ struct Known {
 }
 
 impl Reactor {
-    pub(super) fn new(handle: Arc<Handle>, settings: Settings) -> Result<Self, Errno> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &handle.bell, EventData::new_u64(BELL), EventFlags::IN)?;
+    /// A reactor that is yet to be run; within a Tokio runtime.
+    pub(super) fn new(handle: Arc<Handle>, settings: Settings) -> io::Result<Self> {
+        // Deprecated for types that may change their descriptor while it is registered, which an OwnedFd cannot; the
+        // function that replaces it is unsafe.
+        #[expect(deprecated, reason = "see above")]
+        let epoll = AsyncFd::with_interest(epoll::create(CreateFlags::CLOEXEC)?, Interest::READABLE)?;
         let ticks = settings.heartbeat.as_millis() / TICK.as_millis();
         let beat_ticks = u32::try_from(ticks).unwrap_or(u32::MAX).clamp(1, BEAT_TICKS_MAX);
         Ok(Self {
@@ -153,57 +159,67 @@ impl Reactor {
         })
     }
 
-    pub(super) fn run(mut self) {
-        let mut events = Vec::with_capacity(EPOLL_EVENTS_MAX);
+    /// Serves until the drain.
+    pub(super) async fn run(mut self) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = false;
+        let handle = Arc::clone(&self.handle);
         loop {
             if self.take_inbox() {
-                self.drain();
-                return;
+                return self.drain().await;
             }
             if let Some(view) = self.dirty.pop_front() {
                 self.sweep(view);
             }
-            self.tick();
-            let timeout = self.timeout();
-            events.clear();
-            let waited = epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout));
-            self.handle.awake.store(true, Ordering::SeqCst);
-            match waited {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(err) => {
-                    // Only a broken epoll descriptor gets here; nothing this thread does can mend it.
-                    tracing::error!(error = %err, "reactor stopped: epoll failed");
-                    return;
-                }
+            if look || !self.dirty.is_empty() {
+                look = match self.look() {
+                    Ok(more) => more,
+                    Err(err) => {
+                        // Only a broken epoll descriptor gets here; nothing this task does can mend it.
+                        tracing::error!(error = %err, "reactor stopped: epoll failed");
+                        return;
+                    }
+                };
             }
-            for event in &events {
-                let data = event.data.u64();
-                if data == BELL {
-                    self.handle.quiet();
-                } else {
-                    self.ready(data, event.flags);
-                }
+            self.tick();
+            if look || !self.dirty.is_empty() {
+                // Others that are ready run first, and the runtime looks for what else is.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                // What arrived is in the inbox, and a notice of it waits where nobody does.
+                () = handle.arrived.notified() => {}
+                // Cleared before epoll is asked: what comes after that is told again.
+                ready = self.epoll.readable() => match ready {
+                    Ok(mut ready) => {
+                        ready.clear_ready();
+                        look = true;
+                    }
+                    Err(err) => {
+                        tracing::error!(error = %err, "reactor stopped: the runtime ended");
+                        return;
+                    }
+                },
+                // A tick that is missed is made up for: the clock says what is due.
+                _ = ticks.tick() => {}
             }
         }
     }
 
-    // How long epoll may wait: not at all while there is something to sweep or in the inbox.
-    fn timeout(&mut self) -> Timespec {
-        if !self.dirty.is_empty() {
-            return Timespec { tv_sec: 0, tv_nsec: 0 };
+    // Looks at epoll without waiting; whether there may be more.
+    fn look(&mut self) -> Result<bool, Errno> {
+        let mut events = [MaybeUninit::uninit(); EPOLL_EVENTS_MAX];
+        let (events, rest) = match epoll::wait(self.epoll.get_ref(), &mut events, Some(&NO_WAIT)) {
+            Ok(waited) => waited,
+            Err(Errno::INTR) => return Ok(true),
+            Err(err) => return Err(err),
+        };
+        for event in &*events {
+            self.ready(event.data.u64(), event.flags);
         }
-        self.handle.awake.store(false, Ordering::SeqCst);
-        // Whoever put something in before the line above saw `awake` and did not ring.
-        let inbox = self.handle.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting =
-            !inbox.tickets.is_empty() || !inbox.dirty.is_empty() || !inbox.fed.is_empty() || inbox.drain;
-        drop(inbox);
-        if waiting {
-            return Timespec { tv_sec: 0, tv_nsec: 0 };
-        }
-        let wait = self.next_tick.saturating_duration_since(clock::instant());
-        let nanos = i64::from(wait.subsec_nanos());
-        Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(1), tv_nsec: nanos }
+        Ok(rest.is_empty())
     }
 
     // Takes what was handed over; whether it is time to end.
@@ -263,7 +279,7 @@ impl Reactor {
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let data = EventData::new_u64(token(number, generation));
         let added = match self.subscribers.get_mut(number) {
-            Some(subscriber) => epoll::add(&self.epoll, &subscriber.socket, data, flags),
+            Some(subscriber) => epoll::add(self.epoll.get_ref(), &subscriber.socket, data, flags),
             None => Ok(()),
         };
         if added.is_err() {
@@ -719,8 +735,11 @@ impl Reactor {
     }
 
     // Sends everybody what it misses, then a goodbye and the end of the body, and closes.
-    fn drain(&mut self) {
-        for number in self.subscribers.numbers() {
+    async fn drain(&mut self) {
+        for (visits, number) in self.subscribers.numbers().into_iter().enumerate() {
+            if visits % SLICE == SLICE - 1 {
+                tokio::task::yield_now().await;
+            }
             self.visit(number, &mut Memo::default());
             let Some(subscriber) = self.subscribers.get_mut(number) else { continue };
             // In mid-event nothing may be said: the client drops what is unfinished and resumes from its cursor.
@@ -782,11 +801,10 @@ fn untoken(token: u64) -> (u32, u32) {
     (low, u32::try_from(token >> 32).unwrap_or(u32::MAX))
 }
 
-// Cannot be a subscriber's token: no slab has this many.
-const BELL: u64 = u64::MAX;
+const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 // Visits between two looks at epoll.
-const SLICE: usize = 64;
+const SLICE: usize = 16;
 // Chunks sent at once: up to 1 MiB.
 const SLICES_MAX: usize = 16;
 const EPOLL_EVENTS_MAX: usize = 256;
