@@ -169,9 +169,7 @@ impl Reactor {
             if self.take_inbox() {
                 return self.drain().await;
             }
-            if let Some(view) = self.dirty.pop_front() {
-                self.sweep(view);
-            }
+            self.slice();
             if look || !self.dirty.is_empty() {
                 look = match self.look() {
                     Ok(more) => more,
@@ -507,15 +505,28 @@ impl Reactor {
         }
     }
 
-    // One slice of a sweep: visits some of the view's subscribers, in turn.
-    fn sweep(&mut self, view: u32) {
+    // One slice of the sweeps: so many visits, to one view or to several in turn.
+    fn slice(&mut self) {
+        let mut left = SLICE;
+        while left > 0
+            && let Some(view) = self.dirty.pop_front()
+        {
+            let visits = self.visit_some(view, left);
+            left = left.saturating_sub(visits.max(1));
+            self.settle(view);
+        }
+        if left < SLICE {
+            self.handle.stats.slices.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    // Visits the next of the view's subscribers, `most` at most; gives how many.
+    fn visit_some(&mut self, view: u32, most: usize) -> usize {
         let mut memo = Memo::default();
-        self.handle.stats.slices.fetch_add(1, Ordering::Relaxed);
-        for _ in 0..SLICE {
-            let Some(viewed) = self.views.get_mut(view as usize).and_then(Option::as_mut) else { return };
-            if viewed.remaining == 0 {
-                break;
-            }
+        for visits in 0..most {
+            let Some(viewed) = self.viewed(view).filter(|viewed| viewed.remaining > 0) else {
+                return visits;
+            };
             viewed.remaining -= 1;
             viewed.round_visits += 1;
             let next = viewed.next;
@@ -525,7 +536,11 @@ impl Reactor {
                 self.visit(number, &mut memo);
             }
         }
-        drop(memo);
+        most
+    }
+
+    // After some visits: tells the log how far they came, and queues the view again if others are to be visited.
+    fn settle(&mut self, view: u32) {
         let index = self.handle.index;
         let Some(viewed) = self.views.get_mut(view as usize).and_then(Option::as_mut) else { return };
         if viewed.remaining == 0 || viewed.round_visits >= viewed.list.len() {
@@ -807,7 +822,8 @@ const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 const SLICE: usize = 16;
 // Chunks sent at once: up to 1 MiB.
 const SLICES_MAX: usize = 16;
-const EPOLL_EVENTS_MAX: usize = 256;
+// Between two slices: readers of the past, who wait for room in their sockets, take turns with the live ones.
+const EPOLL_EVENTS_MAX: usize = 32;
 // Helpings of the log that blocked subscribers of one reactor may hold, all together.
 const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(250);
