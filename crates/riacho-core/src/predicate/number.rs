@@ -201,6 +201,8 @@ impl Ord for Number {
         let (a, b) = (self.parts(), other.parts());
         match (a.sign(), b.sign()) {
             (a_sign, b_sign) if a_sign != b_sign => a_sign.cmp(&b_sign),
+            // Zero with decimals has digits in other places.
+            (0, _) => Ordering::Equal,
             (-1, _) => b.compare_size(&a),
             _ => a.compare_size(&b),
         }

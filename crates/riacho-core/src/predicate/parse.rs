@@ -137,6 +137,9 @@ impl Reader<'_> {
             }
             Expr::Between { expr, negated, low, high } => {
                 self.not_chained(expr, is_like, low)?;
+                if matches!(&**low, Expr::UnaryOp { op: UnaryOperator::Not, .. }) {
+                    return Err(self.invalid("NOT in BETWEEN needs parentheses", low));
+                }
                 negate_if(*negated, self.between(expr, low, high, inner)?)
             }
             Expr::Like { negated, any: false, expr, pattern, escape_char } => {
@@ -300,6 +303,10 @@ impl Reader<'_> {
     }
 
     fn column(&self, names: &[Ident], expr: &Expr) -> Result<Term> {
+        // sqlparser takes an operator for a name where it fits nowhere else.
+        if names.iter().any(|name| name.quote_style.is_none()) {
+            return Err(unexpected(self.tokens, Some(expr.span().start)));
+        }
         let path = Path::new(names.iter().map(|name| name.value.as_str()));
         let path = path.ok_or_else(|| {
             let error = PredicateError::too_large("a path", PATH_SEGMENTS_MAX).unit("names");
@@ -340,6 +347,9 @@ impl Reader<'_> {
         let function = match call.name.0.as_slice() {
             [ObjectNamePart::Identifier(name)] if lex::unquoted(name.quote_style) => {
                 Function::named(&name.value.to_ascii_lowercase())
+            }
+            [ObjectNamePart::Identifier(name)] if name.quote_style.is_none() => {
+                return Err(unexpected(self.tokens, Some(expr.span().start)));
             }
             [ObjectNamePart::Identifier(name)] => Function::named(&name.value),
             _ => None,
