@@ -66,6 +66,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("nginx-light", &["/usr/sbin/nginx"]),
     ("nodejs", &["node"]),
     ("npm", &["npm"]),
+    // Of Debian 12 and 13; its own cluster is not used, and in run level 1 not started.
+    ("postgresql", &["/usr/lib/postgresql/15/bin/initdb", "/usr/lib/postgresql/17/bin/initdb"]),
 ];
 
 const NODE_MIN: u32 = 20;

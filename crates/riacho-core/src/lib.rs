@@ -15,6 +15,8 @@ pub mod event;
 pub mod start;
 /// The bytes of the log.
 pub mod log;
+/// Which rows of a table are wanted, and which columns of them.
+pub mod predicate;
 /// The encoded bytes of one selection, which subscribers read.
 pub mod view;
 /// The wire forms of an event.

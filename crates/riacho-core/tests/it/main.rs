@@ -18,3 +18,6 @@ mod time;
 mod sse;
 mod json;
 mod view;
+mod predicate;
+mod predicate_index;
+mod projection;

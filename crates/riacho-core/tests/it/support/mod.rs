@@ -4,6 +4,8 @@
 pub(crate) mod event_stream;
 /// Generators that aim at the edges.
 pub(crate) mod gen_text;
+/// Generators of predicates and rows.
+pub(crate) mod gen_predicate;
 /// What code must do, said in the plainest way.
 pub(crate) mod plain;
 /// `spec/vectors/*.json`.
