@@ -11,7 +11,7 @@ pub mod log;
 pub mod view;
 /// Readers behind their view are fed from the log.
 pub mod feed;
-/// Threads that own plain SSE sockets.
+/// Tasks that own plain SSE sockets.
 pub mod reactor;
 /// Events go out: one way of sending for each transport.
 pub mod transport;

@@ -85,7 +85,7 @@ settings! {
 settings! {
     /// How events reach subscribers.
     pub struct Delivery from DELIVERY in "" {
-        /// Threads that own the sockets of plain SSE subscribers; 0 is one per core.
+        /// Tasks that own the sockets of plain SSE subscribers; 0 is one per core.
         reactors: usize = "0", count(0, 1024), flag "reactors";
         /// Silence on a connection after which a heartbeat is sent. `riacho follow` takes three times the default for a
         /// dead connection.
