@@ -66,6 +66,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("nginx-light", &["/usr/sbin/nginx"]),
     ("nodejs", &["node"]),
     ("npm", &["npm"]),
+    ("strace", &["strace"]),
 ];
 
 const NODE_MIN: u32 = 20;
