@@ -28,6 +28,8 @@ mod machine;
 mod results;
 /// Tables and pictures.
 mod report;
+/// Instructions of the hot functions.
+mod counts;
 
 use crate::command::root;
 use anyhow::{Context, Result, bail};
@@ -44,6 +46,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     let options = Options::parse(args)?;
     match &options.act {
         Act::List => list(&options),
+        Act::Counts { accept } => return counts::run(*accept),
         Act::Report(path) => return report::write(&Results::read(path)?),
         Act::Measure if stage::is_inside() => return measure(&options),
         Act::Measure => {

@@ -72,5 +72,7 @@ cargo xtask COMMAND
       --riacho PATH             another binary than the tree's; --mercure PATH, --centrifugo PATH: servers to compare
       --machine NAME            what the machine is called in the name of the results
       --report FILE             tables and picture from a file of results, measuring nothing
+      --counts                  instructions of the hot functions, under valgrind, against those of bench/counts.json
+      --counts --accept         writes that file
   help                          this list
 ";

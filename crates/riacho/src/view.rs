@@ -238,6 +238,9 @@ pub struct Lagging(Vec<Arc<SharedView>>);
 impl Lagging {
     /// Waits for them, so that overload slows publishers instead of pushing readers out of the views' memory.
     pub async fn wait(self) {
+        if self.0.is_empty() {
+            return;
+        }
         let all = async {
             for view in self.0 {
                 view.caught_up().await;

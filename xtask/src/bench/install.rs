@@ -62,7 +62,8 @@ fn one(peer: Peer, profile: &[&str]) -> Result<()> {
     match peer {
         Peer::Riacho | Peer::RiachoDurable | Peer::Mercure | Peer::Centrifugo => Ok(()),
         Peer::Limit | Peer::Axum => peers(profile),
-        Peer::Nchan => package("libnginx-mod-nchan", Path::new("/usr/lib/nginx/modules/ngx_nchan_module.so")),
+        Peer::Nchan if Path::new("/usr/lib/nginx/modules/ngx_nchan_module.so").exists() => Ok(()),
+        Peer::Nchan => packages(&["nginx-light", "libnginx-mod-nchan"]),
         Peer::DurableStreams | Peer::DurableStreamsWal => durable_streams(),
         Peer::Node => node().map(drop),
         Peer::BetterSse => better_sse(),
@@ -76,14 +77,12 @@ fn peers(profile: &[&str]) -> Result<()> {
     run_command(&mut cargo)
 }
 
-fn package(name: &'static str, file: &Path) -> Result<()> {
-    if file.exists() {
-        return Ok(());
-    }
+/// Installs Debian packages, or says which are needed.
+pub(super) fn packages(names: &[&'static str]) -> Result<()> {
     if !super::machine::is_root() {
-        bail!("please run: sudo apt-get install nginx-light {name}");
+        bail!("please run: sudo apt-get install {}", names.join(" "));
     }
-    install_packages(&["nginx-light", name])
+    install_packages(names)
 }
 
 fn durable_streams() -> Result<()> {
@@ -102,10 +101,7 @@ fn durable_streams() -> Result<()> {
 /// Copies the Node servers to where their modules may be installed.
 fn node() -> Result<PathBuf> {
     if !succeeds("node", &["--version"]) {
-        if !super::machine::is_root() {
-            bail!("please run: sudo apt-get install nodejs npm");
-        }
-        install_packages(&["nodejs", "npm"])?;
+        packages(&["nodejs", "npm"])?;
     }
     let place = directory().join("node");
     fs::create_dir_all(&place).context("failed to create a directory for Node")?;

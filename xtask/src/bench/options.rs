@@ -28,6 +28,10 @@ pub(super) enum Act {
     Measure,
     List,
     Report(PathBuf),
+    /// Count instructions; and accept what is counted, or hold it against what was accepted.
+    Counts {
+        accept: bool,
+    },
 }
 
 /// How large the runs are.
@@ -85,6 +89,11 @@ impl Options {
             let mut value = || args.next().with_context(|| format!("{flag} needs a value"));
             match flag {
                 "--list" => options.act = Act::List,
+                "--counts" => options.act = Act::Counts { accept: false },
+                "--accept" => match &mut options.act {
+                    Act::Counts { accept } => *accept = true,
+                    _ => bail!("--accept is said after --counts"),
+                },
                 "--report" => options.act = Act::Report(value()?.into()),
                 "--row" => options.rows.push(value()?.to_owned()),
                 "--peers" => options.peers.extend(value()?.split(',').map(str::to_owned)),

@@ -5,7 +5,7 @@
 /// Numbers with their units.
 pub(super) mod unit;
 /// Tables.
-mod table;
+pub(super) mod table;
 /// The picture.
 pub(super) mod picture;
 

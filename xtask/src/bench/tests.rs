@@ -1,6 +1,7 @@
 //! Medians, tables, the file of results, and that bench/README.md is made from the newest of them.
 
 use super::{
+    counts::{self, Verdict},
     directory_of_results,
     options::{Act, Options, Size},
     peer::Peer,
@@ -11,6 +12,7 @@ use super::{
 };
 use crate::command::root;
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -128,6 +130,60 @@ fn flags_are_read_and_bad_ones_refused() {
     for bad in [&["--row", "nonsense"][..], &["--peers", "riacho,nonsense"], &["--nonsense"], &["--row"]] {
         Options::parse(bad).unwrap_err();
     }
+}
+
+#[test]
+fn counts_are_asked_for_and_accepted_in_words() {
+    let act = |flags: &[&str]| Options::parse(flags).map(|options| options.act);
+    assert_eq!(act(&["--counts"]).unwrap(), Act::Counts { accept: false });
+    assert_eq!(act(&["--counts", "--accept"]).unwrap(), Act::Counts { accept: true });
+    act(&["--accept"]).unwrap_err();
+}
+
+#[test]
+fn count_that_grew_fails_and_one_that_shrank_does_not() {
+    let counts = |pairs: &[(&str, u64)]| -> BTreeMap<_, _> {
+        pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    let accepted = counts(&[("a", 1000), ("b", 1000), ("c", 1000)]);
+    let verdicts = |now: &[(&str, u64)]| {
+        let lines = counts::compare(&accepted, &counts(now));
+        (lines.iter().map(|line| line.verdict).collect::<Vec<_>>(), counts::judge(&lines).is_ok())
+    };
+    let (same, grew, shrank) = (Verdict::Same, Verdict::Grew, Verdict::Shrank);
+    assert_eq!(verdicts(&[("a", 1000), ("b", 1020), ("c", 980)]), (vec![same; 3], true));
+    assert_eq!(verdicts(&[("a", 1000), ("b", 1021), ("c", 500)]), (vec![same, grew, shrank], false));
+    assert_eq!(verdicts(&[("a", 979), ("b", 1000), ("c", 1000)]), (vec![shrank, same, same], true));
+    let other = verdicts(&[("a", 1000), ("b", 1000), ("d", 1)]);
+    assert_eq!(other, (vec![same, same, Verdict::Gone, Verdict::New], false));
+
+    let table = counts::table(&counts::compare(&accepted, &counts(&[("a", 1500), ("b", 1000)])));
+    assert!(table.contains("| a        | 1,000    | 1,500 | +50.0 % | GREW |"), "{table}");
+}
+
+#[test]
+fn counts_are_read_from_what_the_runner_prints() {
+    let line = |name: &str, values: &str| {
+        let metrics = format!(r#"{{"Dr":{{"values":{{"new":7}}}},"Ir":{{"values":{values}}}}}"#);
+        let profiles = format!(r#"[{{"data":{{"total":{{"metrics":{metrics}}}}}}}]"#);
+        format!(r#"{{"function_name":"{name}","id":"x","profiles":{profiles}}}"#)
+    };
+    let read = |text: &str| {
+        let mut counts = BTreeMap::new();
+        counts::parse(text, &mut counts).map(|()| counts)
+    };
+    let text = format!("Running\n{}\n{}\n", line("a", r#"{"new":5}"#), line("b", r#"{"new":6}"#));
+    assert_eq!(read(&text).unwrap(), [("a.x".to_owned(), 5), ("b.x".to_owned(), 6)].into());
+    for bad in [line("a", r#"{"new":0}"#), line("a", "{}"), text.replace(r#""b""#, r#""a""#), "{".to_owned()]
+    {
+        read(&bad).unwrap_err();
+    }
+}
+
+#[test]
+fn accepted_counts_can_be_read() {
+    let accepted = counts::read().unwrap();
+    assert!(!accepted.instructions.is_empty() && accepted.made_with.contains_key("rustc"));
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub(super) struct Reactor {
     wheel: Wheel,
     beat_ticks: u32,
     next_tick: Instant,
+    /// Bytes sent in this slice of the sweeps.
+    slice_bytes: usize,
     scratch: Vec<u8>,
     jitter: u32,
 }
@@ -154,6 +156,7 @@ impl Reactor {
             wheel: Wheel::new(beat_ticks),
             beat_ticks,
             next_tick: clock::instant() + TICK,
+            slice_bytes: 0,
             scratch: Vec::new(),
             jitter: 1,
         })
@@ -476,6 +479,7 @@ impl Reactor {
             Err(_) => return self.close(number),
         };
         stats.bytes.fetch_add(sent as u64, Ordering::Relaxed);
+        self.slice_bytes += sent;
         if sent > 0 {
             subscriber.sent = self.wheel.tick();
         }
@@ -508,7 +512,9 @@ impl Reactor {
     // One slice of the sweeps: so many visits, to one view or to several in turn.
     fn slice(&mut self) {
         let mut left = SLICE;
+        self.slice_bytes = 0;
         while left > 0
+            && self.slice_bytes < SLICE_BYTES
             && let Some(view) = self.dirty.pop_front()
         {
             let visits = self.visit_some(view, left);
@@ -524,6 +530,9 @@ impl Reactor {
     fn visit_some(&mut self, view: u32, most: usize) -> usize {
         let mut memo = Memo::default();
         for visits in 0..most {
+            if self.slice_bytes >= SLICE_BYTES {
+                return visits;
+            }
             let Some(viewed) = self.viewed(view).filter(|viewed| viewed.remaining > 0) else {
                 return visits;
             };
@@ -820,10 +829,12 @@ const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 // Visits between two looks at epoll.
 const SLICE: usize = 16;
+// Or so many bytes: under overload a visit sends hundreds of events, and others wait no longer for that.
+const SLICE_BYTES: usize = 64 * 1024;
 // Chunks sent at once: up to 1 MiB.
 const SLICES_MAX: usize = 16;
 // Between two slices: readers of the past, who wait for room in their sockets, take turns with the live ones.
-const EPOLL_EVENTS_MAX: usize = 32;
+const EPOLL_EVENTS_MAX: usize = 8;
 // Helpings of the log that blocked subscribers of one reactor may hold, all together.
 const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(250);

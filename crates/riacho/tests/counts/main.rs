@@ -1,4 +1,4 @@
-//! Counted, not timed: what a delivery costs in allocations, sends and encodings.
+//! Counted, not timed: what a delivery costs in allocations, sends, bytes, encodings and system calls.
 //!
 //! The server runs on a thread of its own, told from others by its name: what it allocates while events are delivered is
 //! its reactor's. `tracking-allocator` counts where it happens, on the thread that allocates; an allocator of our own would
@@ -17,7 +17,7 @@ use riacho::{
     view::ViewLimits,
 };
 use riacho_core::{
-    event::Data,
+    event::{Data, Event},
     name::{Selection, StreamName},
     start::Start,
     transport::Form,
@@ -44,6 +44,8 @@ use tokio::{
 };
 use tracking_allocator::{AllocationGroupId, AllocationRegistry, AllocationTracker, Allocator};
 
+mod system_calls;
+
 #[global_allocator]
 static ALLOCATOR: Allocator<System> = Allocator::system();
 
@@ -58,6 +60,7 @@ async fn a_delivery_allocates_nothing_and_takes_one_send() {
         // All have an event before the next is appended: nothing can be sent together.
         assert_eq!(counted.delivered, subscribers * EVENTS, "events delivered to {subscribers}");
         assert_eq!(counted.sends, subscribers * EVENTS, "sends to {subscribers}");
+        assert_bytes(subscribers, counted);
         assert!(counted.allocations <= SLACK, "{} allocations", counted.allocations);
         assert!(counted.slices <= EVENTS * (subscribers / 16 + 1), "{} slices of sweeps", counted.slices);
     }
@@ -70,6 +73,7 @@ async fn a_batch_is_one_send_for_each_subscriber() {
     eprintln!("{MANY} subscribers, {EVENTS} batches of 100: {counted:?}");
     assert_eq!(counted.delivered, MANY * EVENTS * 100, "events delivered");
     assert!(counted.sends <= MANY * EVENTS, "{} sends", counted.sends);
+    assert_bytes(MANY, &counted);
     assert!(counted.allocations <= SLACK, "{} allocations", counted.allocations);
 }
 
@@ -82,12 +86,11 @@ async fn readers_share_the_encoded_event_and_without_readers_there_is_none() {
     assert_eq!(log.health().views, (0, 0), "encoded though nobody reads");
 
     let selection = Selection::one(StreamName::parse(STREAM).unwrap());
-    let form = Form::Sse { envelope: false, chunked: true };
     let begin = |form| log.subscribe(&selection, form, Start::Now).unwrap();
-    let one = begin(form);
+    let one = begin(SSE);
     append(log, 1).await;
     let (_, once) = log.health().views;
-    let others: Vec<_> = (0..100).map(|_| begin(form)).collect();
+    let others: Vec<_> = (0..100).map(|_| begin(SSE)).collect();
     append(log, 1).await;
     assert_eq!(log.health().views, (1, 2 * once), "views and bytes of two events with 101 readers");
     let lines = begin(Form::Ndjson);
@@ -100,12 +103,25 @@ async fn readers_share_the_encoded_event_and_without_readers_there_is_none() {
     running.stop().await;
 }
 
+// Each subscriber was sent the events and nothing else, and the view holds them once, for however many.
+#[track_caller]
+fn assert_bytes(subscribers: usize, counted: &Counted) {
+    assert_eq!(counted.bytes, subscribers * counted.encoded, "bytes sent to {subscribers}");
+    assert_eq!(counted.held, counted.encoded + counted.encoded_warming_up, "bytes held for {subscribers}");
+}
+
 #[derive(Debug)]
 struct Counted {
     allocations: usize,
     sends: usize,
     slices: usize,
     delivered: usize,
+    bytes: usize,
+    // Bytes of the events, encoded.
+    encoded: usize,
+    encoded_warming_up: usize,
+    // Bytes in the view.
+    held: usize,
 }
 
 // What it takes to deliver batches of `batch` events to so many subscribers, each batch after all have the one before.
@@ -119,35 +135,48 @@ async fn deliver(subscribers: usize, batch: usize) -> Counted {
     }
     let log = running.server.log();
     // Once all have these, all are with the reactor, and its tables have grown to what they hold.
+    let (mut encoded_warming_up, mut encoded) = (0, 0);
     for warm in 1..=WARM_UP {
-        append(log, batch).await;
+        encoded_warming_up += append(log, batch).await;
         seen.wait_for(warm * batch * subscribers).await;
     }
     let before = metrics(running.server.address()).await;
     assert!(ALLOCATIONS.swap(0, Ordering::SeqCst) > 0, "new subscribers cost nothing: nothing is counted");
     for event in 1..=EVENTS {
-        append(log, batch).await;
+        encoded += append(log, batch).await;
         seen.wait_for((WARM_UP + event) * batch * subscribers).await;
     }
     let allocations = ALLOCATIONS.load(Ordering::SeqCst);
     let after = metrics(running.server.address()).await;
+    let selection = Selection::one(StreamName::parse(STREAM).unwrap());
+    let held = log.subscribe(&selection, SSE, Start::Now).unwrap().seat.view().lock().bytes();
+    assert_eq!(log.health().views, (1, held), "views and their bytes");
     readers.abort_all();
     running.stop().await;
     Counted {
         allocations,
-        sends: after.0 - before.0,
-        slices: after.1 - before.1,
-        delivered: after.2 - before.2,
+        sends: after.sends - before.sends,
+        slices: after.slices - before.slices,
+        delivered: after.events - before.events,
+        bytes: after.bytes - before.bytes,
+        encoded,
+        encoded_warming_up,
+        held,
     }
 }
 
-async fn append(log: &Log, count: usize) {
-    let entry = Entry {
-        stream: StreamName::parse(STREAM).unwrap(),
-        event_type: None,
-        data: Data::text(format!("{MARK}{}", "x".repeat(99))),
-    };
-    log.append(Batch { entries: vec![entry; count], key: None }).await.unwrap();
+// Gives the bytes of the events as they are sent.
+async fn append(log: &Log, count: usize) -> usize {
+    let (stream, data) =
+        (StreamName::parse(STREAM).unwrap(), Data::text(format!("{MARK}{}", "x".repeat(99))));
+    let entry = Entry { stream: stream.clone(), event_type: None, data: data.clone() };
+    let appended = log.append(Batch { entries: vec![entry; count], key: None }).await.unwrap();
+    let mut encoded = Vec::new();
+    for offset in appended.first..=appended.last() {
+        let event = Event { offset, time: 0, stream: stream.clone(), event_type: None, data: data.clone() };
+        SSE.event(&mut encoded, log.epoch(), &event);
+    }
+    encoded.len()
 }
 
 // A subscriber that has had its first block.
@@ -193,8 +222,15 @@ impl Seen {
     }
 }
 
-// Sends, slices of sweeps, and events sent so far.
-async fn metrics(address: SocketAddr) -> (usize, usize, usize) {
+/// What the server counted so far.
+struct Metrics {
+    sends: usize,
+    slices: usize,
+    events: usize,
+    bytes: usize,
+}
+
+async fn metrics(address: SocketAddr) -> Metrics {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -204,11 +240,12 @@ async fn metrics(address: SocketAddr) -> (usize, usize, usize) {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no metric {name}")).parse().unwrap()
     };
-    (
-        value("riacho_reactor_sends_total"),
-        value("riacho_reactor_sweeps_total"),
-        value("riacho_events_out_total"),
-    )
+    Metrics {
+        sends: value("riacho_reactor_sends_total"),
+        slices: value("riacho_reactor_sweeps_total"),
+        events: value("riacho_events_out_total"),
+        bytes: value("riacho_events_out_bytes_total"),
+    }
 }
 
 /// A server in this process, with one reactor, on a runtime of its own.
@@ -324,6 +361,7 @@ async fn counting() -> MutexGuard<'static, ()> {
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
 const SERVER_THREAD: &str = "server";
+const SSE: Form = Form::Sse { envelope: false, chunked: true };
 const STREAM: &str = "counted";
 const MARK: char = '@';
 const FEW: usize = 10;

@@ -1,30 +1,30 @@
 //! Tables as Markdown has them, aligned so that they can be read as text too.
 
 /// A table, while it is filled.
-pub(super) struct Table {
+pub(in crate::bench) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these headings.
-    pub(super) fn new<S: Into<String>>(headings: impl IntoIterator<Item = S>) -> Self {
+    pub(in crate::bench) fn new<S: Into<String>>(headings: impl IntoIterator<Item = S>) -> Self {
         let mut table = Self { rows: Vec::new() };
         table.add(headings);
         table
     }
 
     /// Adds a row.
-    pub(super) fn add<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
+    pub(in crate::bench) fn add<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
     /// Whether there are only headings.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::bench) fn is_empty(&self) -> bool {
         self.rows.len() == 1
     }
 
     /// The table, a line per row.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::bench) fn text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<_> = (0..columns)
             .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max())
