@@ -35,6 +35,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 pub mod store;
 /// The streams and their events in memory.
 mod streams;
+/// Streams in the order of their names.
+mod by_name;
 /// What the order lock guards.
 mod order;
 /// The thread that commits durable events.
@@ -620,7 +622,7 @@ impl StreamInfo {
             newest: stream.newest,
             events: stream.count,
             bytes: stream.bytes,
-            subscribers: stream.views.iter().map(|view| view.subscribers()).sum(),
+            subscribers: stream.busy().views.iter().map(|view| view.subscribers()).sum(),
             memory: stream.memory(),
             closed: stream.rule.closed,
         }

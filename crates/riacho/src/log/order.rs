@@ -144,7 +144,7 @@ impl Order {
         let index = found.unwrap_or_else(|| self.add_stream(name, settings));
         match self.streams.get_mut(index) {
             Some(stream) => {
-                stream.claims += 1;
+                stream.busy_mut().claims += 1;
                 self.streams.exists(index);
                 Ok(index)
             }
@@ -157,8 +157,10 @@ impl Order {
     pub(super) fn release(&mut self, places: impl IntoIterator<Item = StreamIndex>) {
         for index in places {
             let Some(stream) = self.streams.get_mut(index) else { continue };
-            stream.claims = stream.claims.saturating_sub(1);
-            if stream.claims == 0 && stream.newest == 0 {
+            let busy = stream.busy_mut();
+            busy.claims = busy.claims.saturating_sub(1);
+            stream.rest();
+            if stream.busy().claims == 0 && stream.newest == 0 {
                 self.streams.exists_no_more(index);
             }
             self.remove_unneeded(index);
@@ -168,7 +170,7 @@ impl Order {
     // Drops a stream without events that nobody reads or is about to append to.
     pub(super) fn remove_unneeded(&mut self, index: StreamIndex) {
         let Some(stream) = self.streams.get(index) else { return };
-        if stream.newest == 0 && stream.claims == 0 && stream.views.is_empty() {
+        if stream.newest == 0 && stream.busy().claims == 0 && stream.busy().views.is_empty() {
             self.streams.remove(index);
         }
     }
@@ -243,7 +245,7 @@ impl Order {
             bytes += event.data.text.len() as u64;
             if let Some(stream) = self.streams.get(index) {
                 let encode = |form: Form, out: &mut Vec<u8>| form.event(out, self.epoch, &event);
-                self.views.append(&stream.views, event.offset, event.time, wakes, encode);
+                self.views.append(&stream.busy().views, event.offset, event.time, wakes, encode);
                 if stream.memory() && memory.last() != Some(&index) {
                     memory.push(index);
                 }
@@ -264,7 +266,7 @@ impl Order {
         stream.newest = offset;
         let control = Control::reset_one(ResetReason::Deleted, &stream.name);
         let position = Position { epoch: self.epoch, offset };
-        let views = stream.views.clone();
+        let views = stream.busy().views.clone();
         self.streams.trim(index, offset);
         let encode = |form: Form, out: &mut Vec<u8>| form.control(out, position, &control);
         self.views.append(&views, offset, self.time, wakes, encode);
@@ -360,7 +362,7 @@ impl Order {
         let places: Vec<StreamIndex> = self.streams.selected(selection).map(|(index, _)| index).collect();
         for index in places {
             if let Some(stream) = self.streams.get_mut(index) {
-                stream.views.push(Arc::clone(&view));
+                stream.busy_mut().views.push(Arc::clone(&view));
             }
         }
         Views::enter(&view);
@@ -376,8 +378,10 @@ impl Order {
             self.streams.selected(view.selection()).map(|(index, _)| index).collect();
         for index in places {
             let Some(stream) = self.streams.get_mut(index) else { continue };
-            stream.views.retain(|other| !Arc::ptr_eq(other, view));
-            stream.views.shrink_to_fit();
+            let views = &mut stream.busy_mut().views;
+            views.retain(|other| !Arc::ptr_eq(other, view));
+            views.shrink_to_fit();
+            stream.rest();
             self.remove_unneeded(index);
         }
     }
@@ -385,8 +389,10 @@ impl Order {
     fn add_stream(&mut self, name: &StreamName, settings: &Settings) -> StreamIndex {
         let views = self.views.matching(name.as_str());
         let index = self.streams.add(name, settings.rules.of(name.as_str()));
-        if let Some(stream) = self.streams.get_mut(index) {
-            stream.views = views;
+        if !views.is_empty()
+            && let Some(stream) = self.streams.get_mut(index)
+        {
+            stream.busy_mut().views = views;
         }
         index
     }

@@ -28,6 +28,7 @@ use segment::{HEADER_END, IndexHead, Step, Window, index_name, segment_base, seg
 use crate::error::{Error, ErrorKind};
 pub use disk::{Disk, DiskFile, StdDisk};
 use disk::{is_full, replace, write_all};
+use indexmap::IndexMap;
 use riacho_core::{
     event::Event,
     log::{
@@ -74,9 +75,8 @@ pub struct Store {
     settings: StoreSettings,
     /// The segments by base; the last takes the appends.
     slots: Vec<Slot>,
-    streams: HashMap<StreamName, StreamState>,
-    /// The names of all streams, for retention to go round.
-    order: Vec<StreamName>,
+    /// Retention goes round them in the map's order.
+    streams: IndexMap<StreamName, StreamState>,
     /// The next of them in this round.
     turn: usize,
     epoch: Epoch,
@@ -509,7 +509,6 @@ impl Store {
             if self.forgotten > 0 {
                 self.shared.set_trimmed(name, self.forgotten);
             }
-            self.order.push(name.clone());
             self.streams.insert(name.clone(), state);
         }
         self.streams.get_mut(name).expect("it was put there if it was missing")

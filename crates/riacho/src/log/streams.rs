@@ -1,8 +1,10 @@
 //! The streams of a log and their events in memory.
 //!
 //! Each stream keeps its newest events; two rings remember in which order they came, so that the oldest go first: one
-//! for durable events, which are only a cache here, and one for `memory` events, which live nowhere else.
+//! for durable events, which are only a cache here, and one for `memory` events, which live nowhere else. There may be
+//! many streams that nobody uses: what only the others need is apart, in [`Busy`].
 
+use super::by_name::{ByName, Spot};
 use crate::{
     config::{Durability, StreamRule},
     view::SharedView,
@@ -13,11 +15,7 @@ use riacho_core::{
     name::{Selection, StreamName},
     position::Offset,
 };
-use std::{
-    collections::{BTreeMap, VecDeque},
-    ops::Bound,
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 /// A stream's place in [`Streams`].
 pub(super) type StreamIndex = u32;
@@ -40,12 +38,19 @@ pub(super) struct Stream {
     pub count: u64,
     /// Bytes of the events kept, as records of the log.
     pub bytes: u64,
+    /// Whether it counts as existing, or somebody only waits for it.
+    pub exists: bool,
+    busy: Option<Box<Busy>>,
+}
+
+/// What a stream has only while it is written or read, or has events in memory.
+#[derive(Debug, Default)]
+pub(super) struct Busy {
+    /// Its newest events that are in memory.
     recent: VecDeque<Arc<Event>>,
     pub views: Vec<Arc<SharedView>>,
     /// Events of the commit in flight that go to it.
     pub claims: u32,
-    /// Whether it counts as existing, or somebody only waits for it.
-    pub exists: bool,
 }
 
 /// What the log on disk says of a stream's durability. It is told of a `memory` stream before the first event of each
@@ -63,7 +68,7 @@ pub(super) enum Said {
 /// All streams of one log.
 #[derive(Debug)]
 pub(super) struct Streams {
-    by_name: BTreeMap<StreamName, StreamIndex>,
+    by_name: ByName,
     slots: Vec<Option<Stream>>,
     free: Vec<StreamIndex>,
     /// Streams that have or had events, or are about to: not those that somebody only waits for.
@@ -112,6 +117,23 @@ impl Stream {
     pub(super) fn is_said(&self) -> bool {
         self.said == if self.memory() { Said::Memory } else { Said::Durable }
     }
+
+    pub(super) fn busy(&self) -> &Busy {
+        self.busy.as_deref().unwrap_or(&IDLE)
+    }
+
+    /// To make it busy; what ends that calls [`Stream::rest`].
+    pub(super) fn busy_mut(&mut self) -> &mut Busy {
+        self.busy.get_or_insert_default()
+    }
+
+    /// Gives back what only a busy stream needs, if it is none.
+    pub(super) fn rest(&mut self) {
+        let Busy { recent, views, claims } = self.busy();
+        if recent.is_empty() && views.is_empty() && *claims == 0 {
+            self.busy = None;
+        }
+    }
 }
 
 impl Streams {
@@ -123,7 +145,7 @@ impl Streams {
     ) -> Self {
         let ring = |bytes_max| Ring { order: VecDeque::new(), events: 0, bytes: 0, bytes_max, base };
         Self {
-            by_name: BTreeMap::new(),
+            by_name: ByName::default(),
             slots: Vec::new(),
             free: Vec::new(),
             existing: 0,
@@ -150,7 +172,7 @@ impl Streams {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<StreamIndex> {
-        self.by_name.get(name).copied()
+        self.by_name.get(self.spot(name)).filter(|index| self.name(*index) == name)
     }
 
     pub(super) fn get(&self, index: StreamIndex) -> Option<&Stream> {
@@ -187,11 +209,10 @@ impl Streams {
             oldest: 0,
             count: 0,
             bytes: 0,
-            recent: VecDeque::new(),
-            views: Vec::new(),
-            claims: 0,
             exists: false,
+            busy: None,
         };
+        let spot = self.spot(name.as_str());
         let index = if let Some(index) = self.free.pop() {
             if let Some(slot) = self.slots.get_mut(index as usize) {
                 *slot = Some(stream);
@@ -201,14 +222,15 @@ impl Streams {
             self.slots.push(Some(stream));
             StreamIndex::try_from(self.slots.len() - 1).unwrap_or(StreamIndex::MAX)
         };
-        self.by_name.insert(name.clone(), index);
+        self.by_name.insert(spot, index);
         index
     }
 
     /// Removes a stream without events.
     pub(super) fn remove(&mut self, index: StreamIndex) {
+        let spot = self.spot(self.name(index));
         if let Some(stream) = self.slots.get_mut(index as usize).and_then(Option::take) {
-            self.by_name.remove(&stream.name);
+            self.by_name.remove(spot);
             self.existing -= usize::from(stream.exists);
             self.free.push(index);
         }
@@ -223,11 +245,10 @@ impl Streams {
         let mut seen: Vec<StreamIndex> = exact.collect();
         for pattern in selection.patterns() {
             let prefix = pattern.literal_prefix();
-            let from = self.by_name.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+            let from = self.by_name.range_from(self.spot(prefix));
             seen.extend(
-                from.take_while(|(name, _)| name.as_str().starts_with(prefix))
-                    .filter(|(name, _)| pattern.matches(name.as_str()))
-                    .map(|(_, index)| *index),
+                from.take_while(|index| self.name(*index).starts_with(prefix))
+                    .filter(|index| pattern.matches(self.name(*index))),
             );
         }
         seen.sort_unstable();
@@ -241,14 +262,12 @@ impl Streams {
         after: Option<&'a str>,
         prefix: &'a str,
     ) -> impl Iterator<Item = &'a Stream> + 'a {
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
+        let from = after.unwrap_or_default().max(prefix);
         self.by_name
-            .range::<str, _>((from, Bound::Unbounded))
-            .take_while(move |(name, _)| name.as_str().starts_with(prefix))
-            .filter_map(|(_, index)| self.get(*index))
+            .range_from(self.spot(from))
+            .filter_map(|index| self.get(index))
+            .skip_while(move |stream| after == Some(stream.name.as_str()))
+            .take_while(move |stream| stream.name.as_str().starts_with(prefix))
             .filter(|stream| stream.newest > 0)
     }
 
@@ -264,7 +283,7 @@ impl Streams {
         stream.bytes += record_bytes(&event);
         let ring = if stream.memory() { &mut self.memory } else { &mut self.durable };
         ring.push(event.offset, index, bytes);
-        stream.recent.push_back(event);
+        stream.busy_mut().recent.push_back(event);
     }
 
     /// Puts an event that the disk already holds into memory, without counting it again.
@@ -272,14 +291,14 @@ impl Streams {
         let Some(stream) = self.slots.get_mut(index as usize).and_then(Option::as_mut) else { return };
         let ring = if stream.memory() { &mut self.memory } else { &mut self.durable };
         ring.push(event.offset, index, event_bytes(&event));
-        stream.recent.push_back(event);
+        stream.busy_mut().recent.push_back(event);
     }
 
     /// Counts what a `memory` stream has: only what is in memory, whatever the disk holds of a time when it was durable.
     pub(super) fn recount(&mut self, index: StreamIndex) {
         let Some(stream) = self.get_mut(index).filter(|stream| stream.memory()) else { return };
-        stream.count = stream.recent.len() as u64;
-        stream.bytes = stream.recent.iter().map(|event| record_bytes(event)).sum();
+        stream.count = stream.busy().recent.len() as u64;
+        stream.bytes = stream.busy().recent.iter().map(|event| record_bytes(event)).sum();
     }
 
     /// Lets go of the oldest events while a ring is over its bound. Of `memory` streams that is a trim.
@@ -298,7 +317,7 @@ impl Streams {
             if ring.order.len() > 2 * ring.events + RING_SLACK {
                 let mut order = std::mem::take(&mut ring.order);
                 order.retain(|(offset, index)| {
-                    let first = self.get(*index).and_then(|s| s.recent.front());
+                    let first = self.get(*index).and_then(|s| s.busy().recent.front());
                     first.is_some_and(|first| first.offset <= *offset)
                 });
                 let ring = if memory { &mut self.memory } else { &mut self.durable };
@@ -330,7 +349,7 @@ impl Streams {
         let oldest =
             keep.age.map_or(0, |age| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
         let (mut count, mut bytes, mut floor) = (stream.count, stream.bytes, 0);
-        for event in &stream.recent {
+        for event in &stream.busy().recent {
             let over =
                 keep.events.is_some_and(|max| count > max) || keep.bytes.is_some_and(|max| bytes > max);
             if !over && event.time >= oldest {
@@ -347,7 +366,7 @@ impl Streams {
 
     /// The places of all streams that are `memory` streams, by their rule or by what the disk says.
     pub(super) fn memory_streams(&self) -> Vec<StreamIndex> {
-        let places = self.by_name.values().copied();
+        let places = self.by_name.iter();
         places
             .filter(|index| {
                 self.get(*index).is_some_and(|stream| stream.memory() || stream.said != Said::Durable)
@@ -377,10 +396,11 @@ impl Streams {
             if only_memory && !stream.memory() {
                 continue;
             }
-            let from = stream.recent.partition_point(|event| event.offset <= after);
+            let recent = &stream.busy().recent;
+            let from = recent.partition_point(|event| event.offset <= after);
             // A prefix of each stream as long as the whole page may be: the merged page is then complete.
             let mut bytes = 0;
-            for event in stream.recent.range(from..).take_while(|event| event.offset <= upto) {
+            for event in recent.range(from..).take_while(|event| event.offset <= upto) {
                 if bytes > bytes_max {
                     break;
                 }
@@ -416,8 +436,9 @@ impl Streams {
             let Some(stream) = self.get(index).filter(|s| selection.matches(s.name.as_str())) else {
                 continue;
             };
-            let place = stream.recent.partition_point(|event| event.offset < offset);
-            if let Some(event) = stream.recent.get(place).filter(|event| event.offset == offset) {
+            let recent = &stream.busy().recent;
+            let place = recent.partition_point(|event| event.offset < offset);
+            if let Some(event) = recent.get(place).filter(|event| event.offset == offset) {
                 bytes += event_bytes(event);
                 events.push(Arc::clone(event));
             }
@@ -428,7 +449,7 @@ impl Streams {
     pub(super) fn newest_offsets(&self, selection: &Selection, n: usize) -> Vec<Offset> {
         let mut offsets: Vec<Offset> = self
             .selected(selection)
-            .flat_map(|(_, stream)| stream.recent.iter().rev().take(n).map(|event| event.offset))
+            .flat_map(|(_, stream)| stream.busy().recent.iter().rev().take(n).map(|event| event.offset))
             .collect();
         offsets.sort_unstable_by(|a, b| b.cmp(a));
         offsets.truncate(n);
@@ -438,9 +459,9 @@ impl Streams {
     /// The newest `memory` event older than `time`; 0 for none.
     pub(super) fn newest_memory_before(&self, time: u64) -> Offset {
         let older = |(offset, index): &(Offset, StreamIndex)| {
-            let stream = self.get(*index)?;
-            let place = stream.recent.binary_search_by_key(offset, |event| event.offset).ok()?;
-            stream.recent.get(place).filter(|event| event.time < time).map(|event| event.offset)
+            let recent = &self.get(*index)?.busy().recent;
+            let place = recent.binary_search_by_key(offset, |event| event.offset).ok()?;
+            recent.get(place).filter(|event| event.time < time).map(|event| event.offset)
         };
         self.memory.order.iter().rev().find_map(older).unwrap_or(0)
     }
@@ -455,16 +476,27 @@ impl Streams {
         let Some(stream) = self.slots.get_mut(index as usize).and_then(Option::as_mut) else { return (0, 0) };
         let ring = if stream.memory() { &mut self.memory } else { &mut self.durable };
         let (mut count, mut bytes) = (0, 0);
-        while let Some(event) = stream.recent.pop_front_if(|event| old(event)) {
+        let Some(busy) = &mut stream.busy else { return (0, 0) };
+        while let Some(event) = busy.recent.pop_front_if(|event| old(event)) {
             ring.bytes = ring.bytes.saturating_sub(event_bytes(&event));
             ring.events = ring.events.saturating_sub(1);
             count += 1;
             bytes += record_bytes(&event);
         }
-        if stream.recent.is_empty() {
-            stream.recent.shrink_to(RECENT_KEPT);
+        if busy.recent.is_empty() {
+            busy.recent.shrink_to(RECENT_KEPT);
+            stream.rest();
         }
         (count, bytes)
+    }
+
+    fn name(&self, index: StreamIndex) -> &str {
+        self.get(index).map_or("", |stream| stream.name.as_str())
+    }
+
+    // Where in the order of names `name` is, or would be.
+    fn spot(&self, name: &str) -> Spot {
+        self.by_name.seek(|index| self.name(index) < name)
     }
 }
 
@@ -500,6 +532,8 @@ fn cut(mut events: Vec<Arc<Event>>, bytes_max: usize, upto: Offset) -> (Vec<Arc<
         }
     }
 }
+
+static IDLE: Busy = Busy { recent: VecDeque::new(), views: Vec::new(), claims: 0 };
 
 // The two reference counts of the Arc, its place in the stream and in the ring.
 const EVENT_OVERHEAD: usize = 16 + 8 + 16;

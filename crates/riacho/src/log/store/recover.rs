@@ -12,6 +12,7 @@ use super::{
     segment_base, segment_name,
 };
 use crate::error::{Error, ErrorKind};
+use indexmap::IndexMap;
 use riacho_core::{
     event::Event,
     log::{
@@ -120,8 +121,7 @@ pub(super) fn open(
         }),
         settings,
         slots: Vec::new(),
-        streams: HashMap::new(),
-        order: Vec::new(),
+        streams: IndexMap::new(),
         turn: 0,
         epoch: meta.epoch,
         forgotten: meta.forgotten,
@@ -404,7 +404,6 @@ impl Store {
             state.trimmed = state.trimmed.max(*upto);
         }
         self.meta_stale = true;
-        self.order = self.streams.keys().cloned().collect();
         let trimmed = self.streams.iter().filter(|(_, state)| state.trimmed > 0);
         let trimmed = trimmed.map(|(name, state)| (name.clone(), state.trimmed)).collect();
         *self.shared.trimmed.write().unwrap_or_else(std::sync::PoisonError::into_inner) = trimmed;

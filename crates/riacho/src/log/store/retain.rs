@@ -83,14 +83,16 @@ impl Store {
         let mut ages: HashMap<Duration, Offset> = HashMap::new();
         let (mut lookups, start) = (0, self.turn);
         // A round may take several calls; the next begins with the next call.
-        while let Some(name) = self.order.get(self.turn).cloned() {
+        while let Some((name, state)) = self.streams.get_index(self.turn) {
             if self.turn - start >= STREAMS_MAX || lookups >= LOOKUPS_MAX {
                 self.maintained.more = true;
                 return Ok(());
             }
             self.turn += 1;
-            let Some(state) = self.streams.get(&name).filter(|state| state.count > 0) else { continue };
-            let wish = keep(&name);
+            if state.count == 0 {
+                continue;
+            }
+            let wish = keep(name);
             let aged = match wish.age {
                 None => 0,
                 Some(age) => match ages.get(&age) {
@@ -113,6 +115,7 @@ impl Store {
             if state.oldest > aged && want.events == 0 && want.bytes == 0 {
                 continue;
             }
+            let name = name.clone();
             lookups += self.trim(&name, want)?;
         }
         self.turn = 0;
@@ -431,12 +434,11 @@ impl Store {
         empty.truncate(empty.len() - self.settings.streams_max / 4);
         for (trimmed, name) in empty {
             self.forgotten = self.forgotten.max(trimmed);
-            self.streams.remove(&name);
+            self.streams.swap_remove(&name);
             self.shared.trimmed.write().unwrap_or_else(PoisonError::into_inner).remove(&name);
             self.maintained.forgotten_streams.push(name);
         }
         self.forgotten_at = self.reserved.max(self.last) + 1;
-        self.order = self.streams.keys().cloned().collect();
         self.turn = 0;
         // A stream that comes back is told from one that never went only by `forgotten_at`, so it must be durable now.
         self.meta_stale = true;
