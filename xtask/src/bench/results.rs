@@ -49,6 +49,10 @@ impl Results {
 
     /// Writes it, a line per run: small, and fit for comparing.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("failed to create {}", directory.display()))?;
+        }
         fs::write(path, self.text()?).with_context(|| format!("failed to write {}", path.display()))
     }
 

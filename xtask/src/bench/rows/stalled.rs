@@ -24,7 +24,7 @@ fn cases(size: Size) -> Vec<Case> {
                 let server = warm(stage, server, Cores::One, &[])?;
                 let seconds = match size {
                     Size::Quick => 1,
-                    Size::Usual => 20,
+                    Size::Usual => 10,
                     Size::Full => 60,
                 };
                 let stalled = if stalled == 0 { 0 } else { size.count(stalled).max(1) };
