@@ -12,8 +12,8 @@
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use riacho::{
     config::{Durability, Keep, StreamRule, StreamRules},
-    log::{Batch, Begun, Entry, Log, Settings, store::StoreSettings},
-    view::{SharedView, ViewLimits, Views, Wakes},
+    log::{Batch, Begun, Entry, Log, Settings},
+    view::{SharedView, Views, Wakes},
 };
 use riacho_core::{
     event::{Data, Event},
@@ -29,10 +29,12 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+
+#[path = "../tests/counts/log_settings.rs"]
+mod log_settings;
 
 #[library_benchmark]
 #[bench::without_views(open(0))]
@@ -123,23 +125,7 @@ fn settings() -> Settings {
         keep: Keep::default(),
         closed: false,
     };
-    Settings {
-        rules: StreamRules::new(vec![rule]),
-        create: true,
-        views: ViewLimits { view_bytes_max: 4 << 20, views_bytes_max: 16 << 20 },
-        store: StoreSettings {
-            segment_bytes_max: 8 << 20,
-            frame_bytes_max: 1 << 20,
-            tail_bytes_max: 4 << 20,
-            keys_age: Duration::from_secs(600),
-            keys_max: 100,
-            streams_max: 100,
-        },
-        memory_bytes_max: 1 << 20,
-        streams_max: 100,
-        keys_max: 100,
-        trim_interval: Duration::from_secs(3600),
-    }
+    log_settings::small(StreamRules::new(vec![rule]))
 }
 
 const SSE: Form = Form::Sse { envelope: false, chunked: true };

@@ -2,6 +2,7 @@
 
 use super::{
     machine::{self, now},
+    options::Size,
     results::{Figures, flatten},
     server::Server,
     stage::Stage,
@@ -62,6 +63,11 @@ impl Load {
     pub(super) fn set(mut self, option: &str, value: impl Display) -> Self {
         self.command.arg(option).arg(value.to_string());
         self
+    }
+
+    /// Publishes for so many seconds at this size, once the subscribers were idle for a moment.
+    pub(super) fn lasting(self, size: Size, seconds: u32) -> Self {
+        self.set("--idle", size.idle()).set("--duration", size.time(seconds))
     }
 
     /// Lets it go before other load on its core, as far as this user may: where two clients share a core, what is asked

@@ -63,6 +63,11 @@ impl Case {
     pub(super) fn once(self) -> Self {
         Self { repeat_max: 1, ..self }
     }
+
+    /// Repeats Node and better-sse once at most: they take longest, and their figures are far from any target.
+    pub(super) fn once_where_slow(self) -> Self {
+        if matches!(self.server, Peer::Node | Peer::BetterSse) { self.once() } else { self }
+    }
 }
 
 impl Goal {

@@ -122,13 +122,12 @@ impl Serving {
                     ended = Some(end);
                 }
                 match (ready!(sender.poll_send(cx)), &ended) {
-                    (Err(_), None) => return Poll::Ready(None),
-                    // Its last words are with the socket, or will never be.
-                    (_, Some(_)) => return Poll::Ready(None),
                     (Ok(Sent::Room), None) => {}
                     (Ok(Sent::All), None) => {
                         return handoff.take().map_or(Poll::Pending, |leaving| Poll::Ready(Some(leaving)));
                     }
+                    // Its last words are with the socket, or will never be.
+                    _ => return Poll::Ready(None),
                 }
             }
         })

@@ -12,9 +12,8 @@ use riacho::{
         self, connection,
         server::{Server, Settings},
     },
-    log::{self, Batch, Entry, Log, store::StoreSettings},
+    log::{Batch, Entry, Log},
     reactor,
-    view::ViewLimits,
 };
 use riacho_core::{
     event::{Data, Event},
@@ -44,6 +43,7 @@ use tokio::{
 };
 use tracking_allocator::{AllocationGroupId, AllocationRegistry, AllocationTracker, Allocator};
 
+mod log_settings;
 mod system_calls;
 
 #[global_allocator]
@@ -302,23 +302,7 @@ fn settings(dir: &TempDir) -> Settings {
             long_poll_wait_max: heartbeat,
             page_events_max: 1000,
         },
-        log: log::Settings {
-            rules: StreamRules::new(Vec::new()),
-            create: true,
-            views: ViewLimits { view_bytes_max: 4 << 20, views_bytes_max: 16 << 20 },
-            store: StoreSettings {
-                segment_bytes_max: 8 << 20,
-                frame_bytes_max: 1 << 20,
-                tail_bytes_max: 4 << 20,
-                keys_age: Duration::from_secs(600),
-                keys_max: 100,
-                streams_max: 100,
-            },
-            memory_bytes_max: 1 << 20,
-            streams_max: 100,
-            keys_max: 100,
-            trim_interval: Duration::from_secs(3600),
-        },
+        log: log_settings::small(StreamRules::new(Vec::new())),
         reactors: reactor::Settings { count: 1, heartbeat, retry },
     }
 }

@@ -28,9 +28,7 @@ fn cases(size: Size) -> Vec<Case> {
     for steered in [false, true] {
         for subscribers in COUNTS {
             for server in SERVERS {
-                let case = case(size, server, subscribers, steered);
-                // No target is about them.
-                cases.push(if matches!(server, Peer::Node | Peer::BetterSse) { case.once() } else { case });
+                cases.push(case(size, server, subscribers, steered).once_where_slow());
             }
         }
     }
@@ -45,8 +43,7 @@ fn case(size: Size, server: Peer, subscribers: usize, steered: bool) -> Case {
             .set("--subscribers", size.count(subscribers))
             .set("--rate", DELIVERIES_PER_SECOND / size.count(subscribers))
             .set("--connections", 1)
-            .set("--idle", size.idle())
-            .set("--duration", size.time(3))
+            .lasting(size, 3)
             .run();
         stage.steer(false)?;
         figures

@@ -35,12 +35,10 @@ fn cases(size: Size) -> Vec<Case> {
                     .set("--subscribers", size.count(subscribers))
                     .set("--rate", size.count(rate))
                     .set("--connections", if rate == 100 { 8 } else { 64 })
-                    .set("--idle", size.idle())
-                    .set("--duration", size.time(3))
+                    .lasting(size, 3)
                     .run()
             });
-            // These take longest to catch up, and no target is about them.
-            cases.push(if matches!(server, Peer::Node | Peer::BetterSse) { case.once() } else { case });
+            cases.push(case.once_where_slow());
         }
     }
     cases

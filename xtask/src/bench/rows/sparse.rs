@@ -41,8 +41,7 @@ fn one_each(stage: &Stage, size: Size, peer: Peer) -> Result<Figures> {
         .set("--subscribers", names.len())
         .set("--rate", size.count(3_000))
         .set("--connections", 8)
-        .set("--idle", size.idle())
-        .set("--duration", size.time(3))
+        .lasting(size, 3)
         .run()
 }
 
@@ -53,8 +52,7 @@ fn one_stream(stage: &Stage, size: Size) -> Result<Figures> {
         .set("--subscribers", size.count(10_000))
         .set("--rate", 3)
         .set("--connections", 1)
-        .set("--idle", size.idle())
-        .set("--duration", size.time(4))
+        .lasting(size, 4)
         .run()
 }
 
@@ -82,8 +80,7 @@ fn ten_of(stage: &Stage, size: Size) -> Result<Figures> {
         .set("--subscribers", subscribers)
         .set("--rate", size.count(300))
         .set("--connections", 8)
-        .set("--idle", size.idle())
-        .set("--duration", size.time(4))
+        .lasting(size, 4)
         .run()
 }
 
@@ -108,8 +105,7 @@ fn pattern(stage: &Stage, size: Size) -> Result<Figures> {
         .set("--subscribers", size.count(1_000))
         .set("--rate", 30)
         .set("--connections", 8)
-        .set("--idle", size.idle())
-        .set("--duration", size.time(4))
+        .lasting(size, 4)
         .run()
 }
 

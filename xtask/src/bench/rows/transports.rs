@@ -27,8 +27,7 @@ fn case(size: Size, server: Peer, transport: &'static str) -> Case {
             .set("--subscribers", size.count(1_000))
             .set("--rate", 30)
             .set("--connections", 1)
-            .set("--idle", size.idle())
-            .set("--duration", size.time(4))
+            .lasting(size, 4)
             .run()
     })
 }
