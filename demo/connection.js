@@ -1,8 +1,12 @@
 // Shared by the demo pages: shows what a plain EventSource is doing, and the code of the page.
 
-/** Shows the state of `source` in #connection, and keeps what arrives in `window.received` (the last 1000). */
+/**
+ * Shows the state of `source` in #connection, and keeps what arrives in `window.received` (the last 1000). A further
+ * call takes the place of the one before.
+ */
 export function watch(source, types = []) {
   const place = document.getElementById("connection");
+  place.replaceChildren();
   const [state, id, again] = ["strong", "span", "span"].map((name) => place.appendChild(document.createElement(name)));
   state.setAttribute("role", "status");
   let opened = false, reconnections = 0, cause = "", said = "";
@@ -16,7 +20,8 @@ export function watch(source, types = []) {
   const record = (event) => {
     window.received.push({ id: event.lastEventId, type: event.type, data: event.data });
     if (window.received.length > 1000) window.received.shift();
-    id.textContent = `last event ${event.lastEventId}`;
+    // The rows of a table come without a cursor, until all are there.
+    if (event.lastEventId) id.textContent = `last event ${event.lastEventId}`;
   };
   // Control events come in band, since a page cannot read the status or the headers of an EventSource.
   const control = (event) => {

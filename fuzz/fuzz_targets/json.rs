@@ -26,7 +26,7 @@ fuzz_target!(|input: (u64, u64, &str, Option<&str>, &str, bool)| {
     let Ok(event_type) = event_type.map(EventType::parse).transpose() else { return };
     let data = if json { Data::json(text) } else { Ok(Data::text(text)) };
     let Ok(data) = data else { return };
-    let event = Event { offset, time, stream, event_type, data };
+    let event = Event { offset, time, stream, event_type, data, change: None };
 
     let mut bytes = Vec::new();
     Form::Ndjson.event(&mut bytes, epoch, &event);

@@ -1,4 +1,5 @@
-//! Whatever a request says (target, query, `Accept`, `Last-Event-ID`, a batch), it is decoded or refused.
+//! Whatever a request says (target, query, headers, a batch of events or of changes), it is decoded or
+//! refused.
 
 #![no_main]
 

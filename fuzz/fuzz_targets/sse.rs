@@ -30,7 +30,7 @@ fuzz_target!(|input: (NonZeroU64, u64, &str, Option<&str>, &str, u8)| {
     let Ok(event_type) = event_type.map(EventType::parse).transpose() else { return };
     let data = if json { Data::json(text) } else { Ok(Data::text(text)) };
     let Ok(data) = data else { return };
-    let event = Event { offset, time: 0, stream, event_type, data };
+    let event = Event { offset, time: 0, stream, event_type, data, change: None };
 
     let form = Form::Sse { envelope, chunked };
     let mut bytes = Vec::new();

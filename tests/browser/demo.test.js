@@ -8,7 +8,7 @@ import { connected, openBrowser, openWindow } from "./support/browser.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
-const PAGES = ["", "clock", "metrics", "notifications", "chat"];
+const PAGES = ["", "clock", "metrics", "notifications", "chat", "stocks", "admin"];
 const SCREENSHOTS = resolve(process.env.SCREENSHOTS ?? join(import.meta.dirname, "../../target/screenshots"));
 
 test("the first page says what to type, for the address it was opened at", async (t) => {
@@ -146,9 +146,13 @@ test("every page shows its own code", async (t) => {
     const page = await openWindow(t, browser, `${server.origin}/demo/${name}`);
     await page.locator("summary", { hasText: "The code of this page" }).click();
     const code = page.locator("code[data-src]");
-    await code.filter({ hasText: "new EventSource(" }).waitFor();
-    const lines = (await code.textContent()).split("\n").filter((line) => line.trim() !== "").length;
-    assert.ok(lines <= 40, `${name}: ${lines} lines are too long to show`);
+    await code.first().filter({ hasText: "new EventSource(" }).waitFor();
+    await page.waitForFunction(() => [...document.querySelectorAll("code[data-src]")].every((code) => code.textContent !== ""));
+    // What a table needs comes first; its page, with sorting or forms, is longer.
+    for (const [i, text] of (await code.allTextContents()).entries()) {
+      const lines = text.split("\n").filter((line) => line.trim() !== "").length;
+      assert.ok(lines <= (i === 0 ? 40 : 150), `${name}: ${lines} lines are too long to show`);
+    }
   }
 });
 
@@ -167,6 +171,7 @@ test("every page fits wide and narrow screens, light and dark", async (t) => {
         const page = await openWindow(t, browser, `${server.origin}/demo/${name}?user=ana`, { viewport, colorScheme });
         if (name !== "") await page.waitForFunction(() => window.received.length >= 1);
         if (name === "metrics") await page.locator("#cpu", { hasText: "%" }).waitFor();
+        if (["stocks", "admin"].includes(name)) await page.locator("#rows tr").first().waitFor();
         if (name === "notifications") await page.waitForFunction(() => getComputedStyle(document.querySelector("#toasts li")).opacity === "1");
         const wide = await page.evaluate(() => [document.documentElement, ...document.querySelectorAll(".card, .card > *:not(pre)")]
           .filter((element) => element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== "inline")

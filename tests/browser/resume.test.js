@@ -96,7 +96,7 @@ test("every demo page is connected again after a restart", async (t) => {
   const server = await Server.start(t);
   const browser = await openBrowser(t);
   const pages = [];
-  for (const name of ["clock", "metrics", "notifications", "chat"]) {
+  for (const name of ["clock", "metrics", "notifications", "chat", "stocks", "admin"]) {
     pages.push(await openWindow(t, browser, `${server.origin}/demo/${name}?user=ana`));
   }
   await Promise.all(pages.map(connected));

@@ -145,7 +145,7 @@ fn epoch() -> Epoch {
 
 fn event(offset: u64, data: Data) -> Event {
     let stream = StreamName::parse(NAME).unwrap();
-    Event { offset, time: 1_795_258_440_000, stream, event_type: None, data }
+    Event { offset, time: 1_795_258_440_000, stream, event_type: None, data, change: None }
 }
 
 fn text() -> Data {

@@ -17,8 +17,49 @@ pub struct Event {
     pub stream: StreamName,
     /// Its type, if it has one.
     pub event_type: Option<EventType>,
-    /// What it says.
+    /// What it says; of a change the row's value, empty where there is none any more.
     pub data: Data,
+    /// The change of a row that it is; none for an event of a stream.
+    pub change: Option<Box<Change>>,
+}
+
+/// What makes an event of a table's stream a change: which row, what became of it, and the transaction it belongs to.
+///
+/// The row's new value is the event's data.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The row's key, unique in its table.
+    pub key: Box<str>,
+    /// What became of the row.
+    pub operation: Operation,
+    /// The row before, a JSON object; none for an insert.
+    pub old: Option<Box<str>>,
+    /// The name of its transaction; none for a change alone.
+    pub txid: Option<Arc<str>>,
+    /// Whether it completes its transaction; a change alone does.
+    pub last: bool,
+}
+
+/// What became of a row.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Operation {
+    /// It was not there before.
+    Insert,
+    /// It has another value.
+    Update,
+    /// It is gone.
+    Delete,
+}
+
+impl Operation {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
 }
 
 /// What an event says: UTF-8 text, and whether it was published as JSON (then the text is one valid JSON value).

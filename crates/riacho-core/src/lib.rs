@@ -11,6 +11,10 @@ pub mod position;
 pub mod time;
 /// One immutable entry of the log.
 pub mod event;
+/// Walking through JSON text.
+mod scan;
+/// The rows of tables: their keys, their values, and how they change.
+pub mod table;
 /// Where a subscription starts.
 pub mod start;
 /// The bytes of the log.

@@ -2,6 +2,7 @@
 //!
 //! A `StreamName` is valid by construction; nothing after the edge checks a name again.
 
+use crate::table::terms::Terms;
 use std::{
     borrow::Borrow,
     fmt::{self, Display, Formatter},
@@ -29,10 +30,41 @@ impl StreamName {
         Ok(Self(text.into()))
     }
 
+    /// The name of the stream of changes of the table `table`: the server's own, which no pattern and no publisher
+    /// reaches.
+    ///
+    /// # Errors
+    /// Says which rule of a name's shape the table's name breaks.
+    pub fn of_table(table: &str) -> Result<Self, NameError> {
+        Self::parse(table)?;
+        Ok(Self(format!("{TABLE_PREFIX}{table}").into()))
+    }
+
+    /// Takes any well-formed name, that of a table's stream included; for reading back what the log holds.
+    ///
+    /// # Errors
+    /// As [`StreamName::parse`].
+    pub fn any(text: &str) -> Result<Self, NameError> {
+        match text.strip_prefix(TABLE_PREFIX) {
+            Some(table) => Self::of_table(table),
+            None => Self::parse(text),
+        }
+    }
+
+    /// The table whose changes it holds, if it is the stream of one.
+    pub fn table(&self) -> Option<&str> {
+        table_of(&self.0)
+    }
+
     /// The name's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The table whose stream of changes is called `name`, if it is one.
+pub fn table_of(name: &str) -> Option<&str> {
+    name.strip_prefix(TABLE_PREFIX)
 }
 
 impl Display for StreamName {
@@ -93,6 +125,9 @@ impl Pattern {
 
     /// Whether `name` matches.
     pub fn matches(&self, name: &str) -> bool {
+        if table_of(name).is_some() {
+            return false;
+        }
         let mut names = name.split('/');
         for segment in self.0.split('/') {
             match (segment, names.next()) {
@@ -137,11 +172,12 @@ impl Selector {
     }
 }
 
-/// The streams one subscription reads: names and patterns, sorted and without repeats, so that equal subscriptions
-/// share a view.
+/// What one subscription reads: names and patterns of streams, sorted and without repeats, and the terms on which it
+/// reads tables. Equal subscriptions share a view.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Selection {
     selectors: Arc<[Selector]>,
+    terms: Option<Arc<Terms>>,
 }
 
 impl Selection {
@@ -149,7 +185,38 @@ impl Selection {
     pub fn new(mut selectors: Vec<Selector>) -> Self {
         selectors.sort();
         selectors.dedup();
-        Self { selectors: selectors.into() }
+        Self { selectors: selectors.into(), terms: None }
+    }
+
+    /// The same, its tables read on `terms`.
+    #[must_use]
+    pub fn on(self, terms: Terms) -> Self {
+        Self { terms: Some(Arc::new(terms)), ..self }
+    }
+
+    /// The terms on which it reads tables; none where it reads none.
+    pub fn terms(&self) -> Option<&Arc<Terms>> {
+        self.terms.as_ref()
+    }
+
+    /// The streams of the tables it reads.
+    pub fn tables(&self) -> impl Iterator<Item = &StreamName> {
+        self.names().filter(|name| name.table().is_some())
+    }
+
+    /// What it reads beside tables.
+    #[must_use]
+    pub fn without_tables(&self) -> Self {
+        let kept = |selector: &&Selector| match selector {
+            Selector::Exact(name) => name.table().is_none(),
+            Selector::Pattern(_) => true,
+        };
+        Self { selectors: self.selectors.iter().filter(kept).cloned().collect(), terms: None }
+    }
+
+    /// Whether it selects nothing.
+    pub fn is_empty(&self) -> bool {
+        self.selectors.is_empty()
     }
 
     /// A selection of one stream.
@@ -251,6 +318,9 @@ fn check(text: &str) -> Result<(), NameError> {
     }
     Ok(())
 }
+
+// Names whose first segment is `-` are refused to everybody else.
+const TABLE_PREFIX: &str = "-/tables/";
 
 /// The longest name or pattern, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 1024;

@@ -17,6 +17,8 @@ use std::{
 pub enum Start {
     /// With the next event.
     Now,
+    /// With the rows of tables as they are, and the next event of streams.
+    Snapshot,
     /// With the oldest event still kept.
     Earliest,
     /// After the last event a client has seen.

@@ -94,7 +94,8 @@ fn one_view() -> (Views, Vec<Arc<SharedView>>, Event) {
     let mut views = Views::new(epoch(), settings().views);
     let view = views.add(&Selection::one(name()), SSE, 0);
     let list = vec![view];
-    let event = |offset| Event { offset, time: 1, stream: name(), event_type: None, data: data() };
+    let event =
+        |offset| Event { offset, time: 1, stream: name(), event_type: None, data: data(), change: None };
     for offset in 1..=10 {
         let encode = |form: Form, out: &mut Vec<u8>| form.event(out, epoch(), &event(offset));
         views.append(&list, offset, 1, &mut Wakes::default(), encode);

@@ -31,7 +31,14 @@ fn main() -> anyhow::Result<()> {
                     let stream = streams.get(offset as usize % streams.len()).cloned();
                     let stream = stream.unwrap_or_else(|| unreachable!("less than the length"));
                     let data = Data::text("x".repeat(100));
-                    Record::Event(Event { offset, time: offset, stream, event_type: None, data })
+                    Record::Event(Event {
+                        offset,
+                        time: offset,
+                        stream,
+                        event_type: None,
+                        data,
+                        change: None,
+                    })
                 })
                 .collect();
             store.append(&records)?;

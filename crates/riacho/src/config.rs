@@ -12,7 +12,7 @@ mod listen;
 mod origins;
 /// Every setting, and the plain structs that the parts of the server receive.
 mod table;
-/// What is configured per stream pattern.
+/// What is configured per stream pattern, and per pattern of tables.
 mod rules;
 /// Flags, environment and file become values, each with its origin.
 mod read;
@@ -31,10 +31,10 @@ pub use listen::Listen;
 pub use load::load;
 pub use origins::Origins;
 pub use read::{Origin, Problem, Problems, SettingsFile};
-pub use rules::{Durability, Keep, StreamRule, StreamRules};
+pub use rules::{Durability, Keep, StreamRule, StreamRules, TableRule, TableRules};
 pub use shape::Setting;
 pub(crate) use shape::Shape;
-pub use table::{CONFIG, Delivery, Http, Limits, Log, LogFormat, Logging, SERVER, settings};
+pub use table::{CONFIG, Delivery, Http, Limits, Log, LogFormat, Logging, SERVER, Tables, settings};
 
 use std::ffi::OsString;
 
@@ -45,6 +45,8 @@ pub struct Config {
     pub http: Http,
     /// Where events are kept, which, and for how long.
     pub log: Log,
+    /// How the rows of tables are kept and read.
+    pub tables: Tables,
     /// How events reach subscribers.
     pub delivery: Delivery,
     /// What is written about the server's own doings.
@@ -77,7 +79,8 @@ impl Config {
         let effective = Effective::new(&values, &rules);
         let config = Self {
             http: Http::read(&values),
-            log: Log::read(&values, StreamRules::new(rules.into_iter().map(|(rule, _)| rule).collect())),
+            log: Log::read(&values, rules.without_origins()),
+            tables: Tables::read(&values),
             delivery: Delivery::read(&values),
             logging: Logging::read(&values),
             limits: Limits::read(&values),

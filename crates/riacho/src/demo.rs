@@ -1,7 +1,15 @@
-//! The demo: pages under `/demo/`, and two streams the server feeds itself.
+//! The demo: pages under `/demo/`, and two streams and a table the server feeds itself.
 //!
-//! It sees the server as any publisher and any page do: events go out through the function it is given, and the pages
-//! use the public URLs. It must not reach into the log or the transports.
+//! It sees the server as any publisher and any page do: events and rows go out through the functions it is given, and the
+//! pages use the public URLs. It must not reach into the log or the transports.
+
+/// Orders that nobody made.
+mod orders;
+/// Companies that do not exist.
+mod stocks;
+
+pub use orders::{ORDERS_TABLE, orders};
+pub use stocks::{Market, STOCKS_TABLE};
 
 use crate::clock;
 use axum::{
@@ -17,7 +25,7 @@ use riacho_core::time::rfc3339;
 use serde_json::{Value, json};
 use std::{future::Future, time::Duration};
 use sysinfo::{MemoryRefreshKind, Networks, System};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tracing::warn;
 
 /// The stream of the time: `{"time":RFC 3339}` each second.
@@ -46,10 +54,7 @@ where
 {
     let mut machine =
         Machine::new().inspect_err(|err| warn!(error = %err, "no metrics of this machine for the demo")).ok();
-    // The first tick is at the turn of a second, so that clocks on the pages tick as the server's does.
-    sleep(Duration::from_millis(1000 - clock::now() % 1000)).await;
-    let mut seconds = interval(Duration::from_secs(1));
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut seconds = seconds().await;
     loop {
         seconds.tick().await;
         let time = rfc3339(clock::now());
@@ -58,6 +63,30 @@ where
             publish(METRICS_STREAM, None, machine.sample(&time)).await;
         }
     }
+}
+
+/// Writes all rows of `market`, then each second those whose price moved, through `write(rows)`, until it is dropped.
+///
+/// Rows are keys and their values. Seconds are left out as in [`feed`].
+pub async fn trade<W, F>(mut market: Market, mut write: W)
+where
+    W: FnMut(Vec<(&'static str, Value)>) -> F,
+    F: Future<Output = ()>,
+{
+    write(market.rows()).await;
+    let mut seconds = seconds().await;
+    loop {
+        seconds.tick().await;
+        write(market.moved()).await;
+    }
+}
+
+// The first tick is at the turn of a second, so that clocks on the pages tick as the server's does.
+async fn seconds() -> Interval {
+    sleep(Duration::from_millis(1000 - clock::now() % 1000)).await;
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    seconds
 }
 
 /// This machine, as `/proc` and its like tell; what is a rate is measured between two samples.
@@ -147,6 +176,11 @@ const ASSETS: &[Asset] = &[
     asset("/demo/notifications.js", SCRIPT, include_bytes!("../../../demo/notifications.js")),
     asset("/demo/chat", HTML, include_bytes!("../../../demo/chat.html")),
     asset("/demo/chat.js", SCRIPT, include_bytes!("../../../demo/chat.js")),
+    asset("/demo/stocks", HTML, include_bytes!("../../../demo/stocks.html")),
+    asset("/demo/stocks.js", SCRIPT, include_bytes!("../../../demo/stocks.js")),
+    asset("/demo/admin", HTML, include_bytes!("../../../demo/admin.html")),
+    asset("/demo/admin.js", SCRIPT, include_bytes!("../../../demo/admin.js")),
+    asset("/demo/table.js", SCRIPT, include_bytes!("../../../demo/table.js")),
     asset("/demo/connection.js", SCRIPT, include_bytes!("../../../demo/connection.js")),
     asset("/demo/demo.css", "text/css; charset=utf-8", include_bytes!("../../../demo/demo.css")),
     asset("/demo/icon.svg", "image/svg+xml", include_bytes!("../../../demo/icon.svg")),

@@ -7,6 +7,12 @@
 pub mod config;
 /// Events become durable and get an offset.
 pub mod log;
+/// What rows must look like.
+pub mod schema;
+/// Rows of tables by key, and their index by last change.
+pub mod rows;
+/// Events in their order become bytes.
+mod encode;
 /// Encoded events that many subscribers read.
 pub mod view;
 /// Readers behind their view are fed from the log.

@@ -1,6 +1,6 @@
 //! What is counted, under the names it has in `/metrics`. Labels are small fixed sets: never a stream or a client.
 
-use crate::{limits::Connections, log::Log, reactor::Reactors};
+use crate::{limits::Connections, log::Log, reactor::Reactors, rows::TableInfo};
 use http::StatusCode;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -63,8 +63,8 @@ impl Metrics {
         self.accepted.inc();
     }
 
-    /// All metrics as OpenMetrics text.
-    pub fn render(&self, log: &Log, reactors: &Reactors) -> String {
+    /// All metrics as OpenMetrics text; `snapshots` are being read.
+    pub fn render(&self, log: &Log, reactors: &Reactors, snapshots: usize) -> String {
         let mut registry = Registry::with_prefix("riacho");
         let health = log.health();
         let stats = log.stats();
@@ -84,6 +84,19 @@ impl Metrics {
         gauge("views_bytes", "Encoded events held by views", health.views.1);
         gauge("tail_bytes", "Newest durable events in memory", health.memory.0);
         gauge("memory_streams_bytes", "Events of memory streams", health.memory.1);
+        let tables = log.rows().tables();
+        let sum = |of: fn(&TableInfo) -> u64| {
+            usize::try_from(tables.iter().map(of).sum::<u64>()).unwrap_or(usize::MAX)
+        };
+        gauge("tables", "Tables that have or had rows", tables.len());
+        gauge("rows", "Rows of all tables", sum(|table| table.rows));
+        gauge("rows_bytes", "Bytes of their keys and values", sum(|table| table.bytes));
+        gauge(
+            "rows_applied_offset",
+            "The newest offset whose changes are in the file of rows",
+            usize::try_from(log.rows().applied()).unwrap_or(usize::MAX),
+        );
+        gauge("snapshots", "Snapshots that are being read, or held for a reader of pages", snapshots);
         gauge("log_bytes", "Bytes of the log on disk", usize::try_from(health.disk.0).unwrap_or(usize::MAX));
         gauge("log_segments", "Segments of the log on disk", health.disk.1);
         gauge(

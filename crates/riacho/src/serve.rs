@@ -9,19 +9,24 @@ use crate::{
         self, connection,
         server::{Server, Settings},
     },
-    log::{self, Batch, Entry, Log, store::StoreSettings},
+    log::{self, Batch, Condition, Entry, Log, RowWrite, TableWrite, store::StoreSettings},
     reactor,
+    rows::RowsSettings,
+    schema::Schemas,
     view::ViewLimits,
 };
 use axum::Router;
 use riacho_core::{
     event::{Data, EventType},
     name::{Selector, StreamName},
+    table::batch::Action,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::Value;
 use std::{
     io::{self, Write as _},
     net::ToSocketAddrs,
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -83,6 +88,51 @@ async fn serve(config: &Config, demo: bool) -> Result<(), Error> {
 
 // Until it is aborted. What cannot be published is left out: the next second has newer.
 async fn feed_demo(log: Log) {
+    let (stocks, orders) = (table(demo::STOCKS_TABLE), table(demo::ORDERS_TABLE));
+    log.set_source(stocks.clone(), DEMO.into());
+    if log.rows().table(&orders).is_none_or(|known| known.rows == 0) {
+        let rows = demo::orders(clock::now());
+        write_demo(&log, &orders, rows.iter().map(|(key, value)| (key.as_str(), value)), None).await;
+    }
+    let chance = getrandom::u64().unwrap_or(0);
+    let market = demo::Market::new(chance, |symbol| {
+        // A row that cannot be read is begun anew.
+        let row = log.rows().row(&stocks, symbol).ok()??;
+        serde_json::from_str(&row.value).ok()
+    });
+    let trading = demo::trade(market, |rows| {
+        let (log, stocks) = (log.clone(), stocks.clone());
+        async move {
+            let rows = rows.iter().map(|(key, value)| (*key, value));
+            write_demo(&log, &stocks, rows, Some(DEMO.into())).await;
+        }
+    });
+    tokio::join!(publish_demo(log.clone()), trading);
+}
+
+// The rows as one transaction; nothing where there are none.
+async fn write_demo<'a>(
+    log: &Log,
+    table: &StreamName,
+    rows: impl Iterator<Item = (&'a str, &'a Value)>,
+    source: Option<Arc<str>>,
+) {
+    let row = |(key, value): (&str, &Value)| RowWrite {
+        key: key.into(),
+        action: Action::Upsert(value.to_string().into()),
+        condition: Condition::None,
+    };
+    let writes: Vec<RowWrite> = rows.map(row).collect();
+    if writes.is_empty() {
+        return;
+    }
+    let write = TableWrite { table: table.clone(), writes, txid: None, key: None, source };
+    if let Err(err) = log.write(write, None).await {
+        tracing::debug!(table = table.table(), error = ?err, "demo rows not written");
+    }
+}
+
+async fn publish_demo(log: Log) {
     demo::feed(|stream, event_type, data| {
         let log = log.clone();
         async move {
@@ -108,7 +158,16 @@ fn demo_rules(rules: StreamRules) -> StreamRules {
         keep: Keep { events: Some(3600), ..Keep::DEFAULT },
         closed: false,
     };
-    rules.or(rule(demo::CLOCK_STREAM, Durability::Durable)).or(rule(demo::METRICS_STREAM, Durability::Memory))
+    let exact = |name| Selector::parse(name).expect("the demo's tables have names");
+    rules
+        .or(rule(demo::CLOCK_STREAM, Durability::Durable))
+        .or(rule(demo::METRICS_STREAM, Durability::Memory))
+        .or_table(exact(demo::STOCKS_TABLE))
+        .or_table(exact(demo::ORDERS_TABLE))
+}
+
+fn table(name: &str) -> StreamName {
+    StreamName::of_table(name).expect("the demo's tables have names")
 }
 
 // Everyone who reaches the address may read and write everything, so an open address has to be asked for.
@@ -133,6 +192,9 @@ pub fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
     let delivery = &config.delivery;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let frame_bytes_max = (limits.batch_bytes_max as u64).saturating_mul(3).max(FRAME_BYTES_MIN);
+    let schemas = Schemas::read(config.log.streams.tables().iter())?;
+    // A row comes in as a body, which must fit.
+    let row_bytes_max = limits.row_bytes_max.min(limits.publish_bytes_in_flight_max);
     Ok(Settings {
         listen: resolve(&config.http.listen)?,
         data: config.log.data.clone(),
@@ -155,6 +217,11 @@ pub fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
             streams_per_subscription_max: limits.streams_per_subscription_max,
             long_poll_wait_max: limits.long_poll_wait_max,
             page_events_max: limits.page_events_max,
+            row_bytes_max,
+            schemas: schemas.clone(),
+            snapshot_hold: config.tables.snapshot_hold,
+            snapshot_max_age: config.tables.snapshot_max_age,
+            snapshots_max: limits.snapshots_max,
         },
         log: log::Settings {
             rules: config.log.streams.clone(),
@@ -171,6 +238,13 @@ pub fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
                 keys_max: limits.idempotency_keys_max,
                 streams_max: limits.streams_max,
             },
+            schemas,
+            row_bytes_max,
+            rows: RowsSettings {
+                cache_bytes: config.tables.rows_cache_bytes,
+                pending_bytes_max: ROWS_PENDING_BYTES_MAX,
+            },
+            views_max: limits.views_max,
             memory_bytes_max: limits.memory_bytes_max,
             streams_max: limits.streams_max,
             keys_max: limits.idempotency_keys_max,
@@ -204,8 +278,12 @@ fn raise_descriptors() -> u64 {
     now
 }
 
+// Who feeds the demo's table of stocks.
+const DEMO: &str = "demo";
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 // Room for many publishers in one commit.
 const FRAME_BYTES_MIN: u64 = 16 << 20;
+// Changes that are visible and wait to be applied to the file of rows.
+const ROWS_PENDING_BYTES_MAX: usize = 64 << 20;
 // The least the protocol promises is ten minutes from the answer.
 const KEYS_AGE: Duration = Duration::from_secs(15 * 60);

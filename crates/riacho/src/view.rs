@@ -3,9 +3,17 @@
 //! One [`SharedView`] per selection and wire form, made when its first subscriber comes and dropped after its last. The
 //! log appends under its order lock; readers take the view's own lock for as long as it takes to clone an `Arc`.
 
+use crate::{encode::txid, feed::shared::SharedSnapshot};
+use indexmap::IndexMap;
 use riacho_core::{
+    event::{Event, Operation},
     name::Selection,
-    position::{Epoch, Offset},
+    position::{Epoch, Offset, Position},
+    predicate::Index,
+    table::{
+        fold::Fold,
+        terms::{self, Shown},
+    },
     time::Millis,
     transport::Form,
     view::View,
@@ -14,7 +22,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -52,6 +60,10 @@ pub struct SharedView {
     wake_queued: AtomicBool,
     sides: Box<[Side]>,
     swept: Notify,
+    /// Where rows are told at most once in a while.
+    pace: Option<Arc<Pace>>,
+    /// The bytes of a snapshot that those who come now may begin with.
+    pub(crate) snapshot: Mutex<Option<Arc<SharedSnapshot>>>,
 }
 
 /// What one reactor and the log tell each other about a view.
@@ -73,6 +85,26 @@ enum Wake {
     Side(Arc<SharedView>, usize),
     Followers(Arc<SharedView>),
     Lagging(Arc<SharedView>),
+    Paced(Arc<SharedView>),
+}
+
+/// The views of one table's changes, by their predicates.
+pub type Readers = Index<Reader>;
+
+/// A view in [`Readers`]; equal to itself alone.
+#[derive(Clone)]
+pub struct Reader(pub Arc<SharedView>);
+
+impl PartialEq for Reader {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl SharedView {
@@ -166,6 +198,24 @@ impl SharedView {
         }
     }
 
+    /// Who has its changes told, where that is at most once in a while and has not begun.
+    pub fn begin_pace(&self) -> Option<Arc<Pace>> {
+        self.pace.as_ref().filter(|pace| !pace.started.swap(true, Ordering::SeqCst)).cloned()
+    }
+
+    /// Whether rows are told at most once in a while.
+    pub fn is_paced(&self) -> bool {
+        self.pace.is_some()
+    }
+
+    /// Whether nothing waits to be told: look before at the log's head, and after at the view, to know that a reader has
+    /// everything.
+    pub fn is_quiet(&self) -> bool {
+        // Somebody who has the lock keeps or tells something.
+        let empty = |pace: &Pace| pace.pending.try_lock().is_ok_and(|pending| pending.fold.is_empty());
+        self.pace.as_ref().is_none_or(|pace| empty(pace))
+    }
+
     fn append(&self, offset: Offset, bytes: &[u8], now: Millis) -> u64 {
         let squeezed = self.total.load(Ordering::Relaxed) > self.limits.views_bytes_max;
         let bytes_max = if squeezed { SQUEEZED_BYTES } else { self.limits.view_bytes_max };
@@ -193,6 +243,11 @@ impl Drop for SharedView {
     fn drop(&mut self) {
         let bytes = self.lock().bytes();
         self.total.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(pace) = &self.pace {
+            *pace.lock() = Pending::default();
+            pace.full.notify_one();
+            pace.arrived.notify_one();
+        }
     }
 }
 
@@ -225,6 +280,11 @@ impl Wakes {
                     view.wake.notify_waiters();
                 }
                 Wake::Lagging(view) => lagging.push(view),
+                Wake::Paced(view) => {
+                    if let Some(pace) = &view.pace {
+                        pace.wake();
+                    }
+                }
             }
         }
         Lagging(lagging)
@@ -294,6 +354,8 @@ impl Views {
             wake_queued: AtomicBool::new(false),
             sides: self.sweepers.iter().map(|sweeper| Side::new(Arc::clone(sweeper))).collect(),
             swept: Notify::new(),
+            pace: selection.terms().and_then(|terms| terms.min_interval).map(Pace::new),
+            snapshot: Mutex::new(None),
         });
         self.by_selection.insert((selection.clone(), form), Arc::clone(&view));
         view
@@ -351,25 +413,220 @@ impl Views {
         self.scratch.clear();
         for view in views {
             let bytes = self.scratch.bytes(view.form, &encode);
-            let end = view.append(offset, bytes, now);
-            let allowed = (self.limits.view_bytes_max / 2) as u64;
-            let mut lags = false;
-            for (index, side) in view.sides.iter().enumerate() {
-                if side.subscribers.load(Ordering::Relaxed) == 0 {
-                    continue;
-                }
-                lags |= end.saturating_sub(side.swept.load(Ordering::Acquire)) > allowed;
-                if !side.dirty.swap(true, Ordering::SeqCst) {
-                    wakes.0.push(Wake::Side(Arc::clone(view), index));
-                }
-            }
-            if lags && !wakes.0.iter().any(|w| matches!(w, Wake::Lagging(v) if Arc::ptr_eq(v, view))) {
-                wakes.0.push(Wake::Lagging(Arc::clone(view)));
-            }
-            if view.followers.load(Ordering::SeqCst) > 0 && !view.wake_queued.swap(true, Ordering::SeqCst) {
-                wakes.0.push(Wake::Followers(Arc::clone(view)));
+            append(&self.limits, view, offset, now, bytes, wakes);
+        }
+    }
+
+    /// Appends bytes that are encoded already, in the view's form; nothing where there are none.
+    pub fn append_encoded(
+        &self,
+        view: &Arc<SharedView>,
+        offset: Offset,
+        now: Millis,
+        bytes: &[u8],
+        wakes: &mut Wakes,
+    ) {
+        if !bytes.is_empty() {
+            append(&self.limits, view, offset, now, bytes, wakes);
+        }
+    }
+
+    /// Appends the changes of one transaction, each with the readers of its table, to the views that are shown any of
+    /// them: to each as one piece, encoded once for all that are shown the same in the same form.
+    pub fn append_changes<'a>(
+        &self,
+        changes: impl Iterator<Item = (Option<&'a Readers>, &'a Arc<Event>)>,
+        wakes: &mut Wakes,
+    ) {
+        let changes: Vec<_> = changes.collect();
+        let Some((_, last)) = changes.last().copied() else { return };
+        let mut shown_to = ShownTo::default();
+        for (readers, event) in changes {
+            if let Some(readers) = readers {
+                shown_to.add(readers, event, last.offset, wakes);
             }
         }
+        let at = Position { epoch: self.epoch, offset: last.offset };
+        let mut encoded: Vec<Encoded> = Vec::new();
+        for (view, shown) in shown_to.views.values() {
+            let alike = Alike::of(view, shown);
+            if let Some(known) = encoded.iter().find(|known| known.alike == alike) {
+                append(&self.limits, view, last.offset, last.time, &known.bytes, wakes);
+                continue;
+            }
+            let mut bytes = Vec::new();
+            view.form.changes(&mut bytes, at, txid(last), shown);
+            append(&self.limits, view, last.offset, last.time, &bytes, wakes);
+            if alike.is_some() && encoded.len() < ENCODED_MAX {
+                encoded.push(Encoded { alike, bytes });
+            }
+        }
+    }
+
+    /// Tells the readers of `view`, which is paced, what has come together since it was last told.
+    pub fn flush(&self, view: &Arc<SharedView>, now: Millis, wakes: &mut Wakes) {
+        let (Some(pace), Some(terms)) = (&view.pace, view.selection.terms()) else { return };
+        // Held until the view has the bytes: nobody may find nothing pending and nothing in the view.
+        let mut pending = pace.lock();
+        let Pending { fold, upto } = std::mem::take(&mut *pending);
+        if fold.is_empty() {
+            return;
+        }
+        // Who joined since the first of these changes has a state between.
+        let shown = fold.told(terms);
+        let at = Position { epoch: self.epoch, offset: upto };
+        let txid = (shown.len() > 1).then(|| at.to_string());
+        let mut bytes = Vec::new();
+        view.form.changes(&mut bytes, at, txid.as_deref(), &shown);
+        self.append_encoded(view, upto, now, &bytes, wakes);
+        drop(pending);
+    }
+}
+
+/// What each view is shown of a transaction; by the view's address.
+#[derive(Default)]
+struct ShownTo<'a> {
+    views: IndexMap<usize, (Arc<SharedView>, ShownChanges<'a>)>,
+}
+
+type ShownChanges<'a> = Vec<(&'a Event, Shown<'a>)>;
+
+impl<'a> ShownTo<'a> {
+    fn add(&mut self, readers: &Readers, event: &'a Arc<Event>, upto: Offset, wakes: &mut Wakes) {
+        let (old, new) = (terms::before(event), terms::after(event));
+        let mut matches: IndexMap<usize, (&Arc<SharedView>, bool, bool)> = IndexMap::new();
+        for reader in old.map(|row| readers.matching(row)).unwrap_or_default() {
+            matches.insert(Arc::as_ptr(&reader.0).addr(), (&reader.0, true, false));
+        }
+        for reader in new.map(|row| readers.matching(row)).unwrap_or_default() {
+            matches.entry(Arc::as_ptr(&reader.0).addr()).or_insert((&reader.0, false, true)).2 = true;
+        }
+        for (place, (view, was, is)) in matches {
+            if let Some(pace) = &view.pace {
+                if pace.hold(event, upto) {
+                    wakes.0.push(Wake::Paced(Arc::clone(view)));
+                }
+                continue;
+            }
+            let terms = view.selection.terms();
+            let shown = terms.and_then(|terms| terms.show_matching(old.filter(|_| was), new.filter(|_| is)));
+            if let Some(shown) = shown {
+                let entry = self.views.entry(place).or_insert_with(|| (Arc::clone(view), Vec::new()));
+                entry.1.push((event, shown));
+            }
+        }
+    }
+}
+
+/// What a transaction was encoded as, for views that are shown the same of it.
+struct Encoded {
+    alike: Option<Alike>,
+    bytes: Vec<u8>,
+}
+
+/// Views of which this is equal are shown the same bytes; of none where rows are projected.
+#[derive(PartialEq, Eq)]
+struct Alike {
+    form: Form,
+    old_value: bool,
+    changes: Vec<(Offset, Operation)>,
+}
+
+impl Alike {
+    fn of(view: &SharedView, shown: &[(&Event, Shown<'_>)]) -> Option<Self> {
+        let terms = view.selection.terms().filter(|terms| terms.columns.is_none())?;
+        let changes = shown.iter().map(|(event, shown)| (event.offset, shown.operation)).collect();
+        Some(Self { form: view.form, old_value: terms.old_value, changes })
+    }
+}
+
+/// Changes that come together until the readers of a view may be told again.
+#[derive(Debug)]
+pub struct Pace {
+    interval: Duration,
+    pending: Mutex<Pending>,
+    /// Something is pending, or the view is gone.
+    arrived: Notify,
+    /// More is pending than may be, or the view is gone.
+    full: Notify,
+    started: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    fold: Fold,
+    /// The end of the last transaction in it, whether or not the reader is shown that.
+    upto: Offset,
+}
+
+impl Pace {
+    fn new(interval: Duration) -> Arc<Self> {
+        let (pending, arrived, full) = (Mutex::default(), Notify::new(), Notify::new());
+        Arc::new(Self { interval, pending, arrived, full, started: AtomicBool::new(false) })
+    }
+
+    // Keeps a change for later; whether somebody has to be told: of the first, or that it is more than may be kept.
+    fn hold(&self, event: &Arc<Event>, upto: Offset) -> bool {
+        let mut pending = self.lock();
+        let first = pending.fold.is_empty();
+        pending.fold.add(event);
+        pending.upto = upto;
+        first || pending.fold.bytes() > PACED_BYTES_MAX
+    }
+
+    fn wake(&self) {
+        self.arrived.notify_one();
+        if self.lock().fold.bytes() > PACED_BYTES_MAX {
+            self.full.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has the pending changes of a paced view told, at most once in its interval and the first at once, until the view is
+/// gone. `flush` tells what is pending.
+pub async fn pace(pace: Arc<Pace>, view: Weak<SharedView>, flush: impl Fn(&Arc<SharedView>)) {
+    loop {
+        pace.arrived.notified().await;
+        let Some(shared) = view.upgrade() else { return };
+        flush(&shared);
+        drop(shared);
+        tokio::select! {
+            // Both only wait: what is pending stays.
+            () = tokio::time::sleep(pace.interval) => {}
+            () = pace.full.notified() => {}
+        }
+    }
+}
+
+fn append(
+    limits: &ViewLimits,
+    view: &Arc<SharedView>,
+    offset: Offset,
+    now: Millis,
+    bytes: &[u8],
+    wakes: &mut Wakes,
+) {
+    let end = view.append(offset, bytes, now);
+    let allowed = (limits.view_bytes_max / 2) as u64;
+    let mut lags = false;
+    for (index, side) in view.sides.iter().enumerate() {
+        if side.subscribers.load(Ordering::Relaxed) == 0 {
+            continue;
+        }
+        lags |= end.saturating_sub(side.swept.load(Ordering::Acquire)) > allowed;
+        if !side.dirty.swap(true, Ordering::SeqCst) {
+            wakes.0.push(Wake::Side(Arc::clone(view), index));
+        }
+    }
+    if lags && !wakes.0.iter().any(|w| matches!(w, Wake::Lagging(v) if Arc::ptr_eq(v, view))) {
+        wakes.0.push(Wake::Lagging(Arc::clone(view)));
+    }
+    if view.followers.load(Ordering::SeqCst) > 0 && !view.wake_queued.swap(true, Ordering::SeqCst) {
+        wakes.0.push(Wake::Followers(Arc::clone(view)));
     }
 }
 
@@ -404,3 +661,7 @@ const VIEW_AGE_MAX_MS: Millis = 60_000;
 // A publisher waits this long at most for readers that take bytes but not fast enough.
 const LAG_PATIENCE: Duration = Duration::from_secs(5);
 const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
+// What a paced view holds back at most, about; above it its readers are told before their time.
+const PACED_BYTES_MAX: usize = 1024 * 1024;
+// Encodings of one transaction that are looked through for one that fits.
+const ENCODED_MAX: usize = 8;

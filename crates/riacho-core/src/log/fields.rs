@@ -52,7 +52,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn name(&mut self) -> Result<StreamName, Damage> {
-        StreamName::parse(text(self.bytes16()?)?).map_err(|_| Damage::Shape)
+        StreamName::any(text(self.bytes16()?)?).map_err(|_| Damage::Shape)
     }
 
     pub(super) fn rest(&mut self) -> &'a [u8] {

@@ -66,7 +66,7 @@ pub struct SegmentIndex {
     pub kept: Vec<Record>,
     /// The greatest offset of an event or row; 0 when there is none.
     pub last: Offset,
-    /// The greatest offset of a row; 0 when there is none.
+    /// The greatest offset of a change of a row, or of a table's emptying; 0 when there is none.
     pub last_row: Offset,
     /// How many events there are.
     pub events: u64,
@@ -100,6 +100,9 @@ impl SegmentIndex {
         }
         self.time_max = time;
         self.last = offset;
+        if stream.table().is_some() {
+            self.last_row = offset;
+        }
         self.events += 1;
         self.bytes += u64::from(place.bytes);
         if !self.streams.contains_key(stream) {
@@ -115,11 +118,14 @@ impl SegmentIndex {
     pub fn add_other(&mut self, record: &Record) {
         match record {
             Record::Event(_) => {}
-            Record::Row(row) => {
-                self.last = self.last.max(row.offset);
-                self.last_row = self.last_row.max(row.offset);
+            other => {
+                if let Record::Emptied { stream, upto, .. } = other
+                    && stream.table().is_some()
+                {
+                    self.last_row = self.last_row.max(*upto);
+                }
+                self.kept.push(other.clone());
             }
-            other => self.kept.push(other.clone()),
         }
     }
 

@@ -12,7 +12,7 @@
 
 use super::fields::{Fields, put16, put32, text};
 use crate::{
-    event::{Data, Event, EventType},
+    event::{Change, Data, Event, EventType, Operation},
     name::StreamName,
     position::{Epoch, Offset},
     time::Millis,
@@ -25,10 +25,8 @@ use std::{
 /// One entry of a frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Record {
-    /// An event.
+    /// An event, a change of a row among them.
     Event(Event),
-    /// A change of one row of a table.
-    Row(Row),
     /// How far a source has been read; moves with the events and rows of the same frame.
     SourcePosition {
         /// The source's name, at most 64 KiB.
@@ -71,33 +69,6 @@ pub enum Record {
     },
 }
 
-/// A change of one row of a table.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Row {
-    /// The offset of the change.
-    pub offset: Offset,
-    /// The table, by the name of the stream of its changes.
-    pub table: StreamName,
-    /// The row's key.
-    pub key: Box<str>,
-    /// What became of it.
-    pub change: RowChange,
-    /// The row before, if it was known.
-    pub old: Option<Box<str>>,
-}
-
-/// What became of a row.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum RowChange {
-    /// It is now `value`.
-    Upsert {
-        /// The row, as JSON text.
-        value: Box<str>,
-    },
-    /// It is gone.
-    Delete,
-}
-
 /// An idempotency key and the answer it was given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AnsweredKey {
@@ -109,6 +80,8 @@ pub struct AnsweredKey {
     pub first: Offset,
     /// How many events it made.
     pub count: u32,
+    /// Whether a row came into being by it.
+    pub created: bool,
     /// When it was answered.
     pub time: Millis,
 }
@@ -128,6 +101,23 @@ pub struct EventRef<'a> {
     pub data: &'a str,
     /// Whether `data` is a JSON value.
     pub json: bool,
+    /// The change of a row that it is, if it is one.
+    pub change: Option<ChangeRef<'a>>,
+}
+
+/// A change as its record holds it, borrowed; see [`Change`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChangeRef<'a> {
+    /// The row's key.
+    pub key: &'a str,
+    /// What became of the row.
+    pub operation: Operation,
+    /// The row before.
+    pub old: Option<&'a str>,
+    /// The name of its transaction.
+    pub txid: Option<&'a str>,
+    /// Whether it completes its transaction.
+    pub last: bool,
 }
 
 impl EventRef<'_> {
@@ -139,10 +129,23 @@ impl EventRef<'_> {
         Ok(Event {
             offset: self.offset,
             time: self.time,
-            stream: StreamName::parse(self.stream).map_err(|_| Damage::Shape)?,
+            stream: StreamName::any(self.stream).map_err(|_| Damage::Shape)?,
             event_type: self.event_type.map(EventType::any).transpose().map_err(|_| Damage::Shape)?,
             data: Data { text: self.data.into(), json: self.json },
+            change: self.change.map(|change| Box::new(change.to_change())),
         })
+    }
+}
+
+impl ChangeRef<'_> {
+    fn to_change(self) -> Change {
+        Change {
+            key: self.key.into(),
+            operation: self.operation,
+            old: self.old.map(Into::into),
+            txid: self.txid.map(Into::into),
+            last: self.last,
+        }
     }
 }
 
@@ -181,8 +184,10 @@ impl<'a> RawRecord<'a> {
     /// When the fields are not well-formed.
     pub fn event(&self) -> Result<Option<EventRef<'a>>, Damage> {
         let mut fields = Fields(self.body);
-        if fields.u8()? != KIND_EVENT {
-            return Ok(None);
+        match fields.u8()? {
+            KIND_EVENT => {}
+            KIND_CHANGE => return change(&mut fields).map(Some),
+            _ => return Ok(None),
         }
         let (offset, time) = (fields.u64()?, fields.u64()?);
         let flags = fields.u8()?;
@@ -192,7 +197,15 @@ impl<'a> RawRecord<'a> {
         let stream = text(fields.bytes16()?)?;
         let event_type = if flags & FLAG_TYPE != 0 { Some(text(fields.bytes16()?)?) } else { None };
         let data = text(fields.rest())?;
-        Ok(Some(EventRef { offset, time, stream, event_type, data, json: flags & FLAG_JSON != 0 }))
+        Ok(Some(EventRef {
+            offset,
+            time,
+            stream,
+            event_type,
+            data,
+            json: flags & FLAG_JSON != 0,
+            change: None,
+        }))
     }
 
     /// The record, owned.
@@ -205,7 +218,6 @@ impl<'a> RawRecord<'a> {
         }
         let mut fields = Fields(self.body);
         let record = match fields.u8()? {
-            KIND_ROW => Record::Row(row(&mut fields)?),
             KIND_SOURCE => Record::SourcePosition {
                 source: text(fields.bytes16()?)?.into(),
                 position: fields.bytes32()?.into(),
@@ -215,6 +227,7 @@ impl<'a> RawRecord<'a> {
                 body: fields.array()?,
                 first: fields.u64()?,
                 count: fields.u32()?,
+                created: fields.flag()?,
                 time: fields.u64()?,
             }),
             KIND_RESERVE => Record::Reserve { upto: fields.u64()? },
@@ -240,20 +253,26 @@ impl<'a> RawRecord<'a> {
     }
 }
 
-fn row(fields: &mut Fields<'_>) -> Result<Row, Damage> {
-    let (offset, table) = (fields.u64()?, fields.name()?);
-    let key = text(fields.bytes32()?)?.into();
-    let change = match fields.u8()? {
-        0 => RowChange::Delete,
-        1 => RowChange::Upsert { value: text(fields.bytes32()?)?.into() },
+// An event of a table's stream: fields as of an event, and those of the change.
+fn change<'a>(fields: &mut Fields<'a>) -> Result<EventRef<'a>, Damage> {
+    let (offset, time) = (fields.u64()?, fields.u64()?);
+    let operation = match fields.u8()? {
+        0 => Operation::Insert,
+        1 => Operation::Update,
+        2 => Operation::Delete,
         _ => return Err(Damage::Shape),
     };
-    let old = match fields.u8()? {
-        0 => None,
-        1 => Some(text(fields.bytes32()?)?.into()),
-        _ => return Err(Damage::Shape),
-    };
-    Ok(Row { offset, table, key, change, old })
+    let flags = fields.u8()?;
+    if flags & !(FLAG_LAST | FLAG_TXID | FLAG_OLD) != 0 {
+        return Err(Damage::Shape);
+    }
+    let stream = text(fields.bytes16()?)?;
+    let key = text(fields.bytes16()?)?;
+    let txid = if flags & FLAG_TXID != 0 { Some(text(fields.bytes16()?)?) } else { None };
+    let old = if flags & FLAG_OLD != 0 { Some(text(fields.bytes32()?)?) } else { None };
+    let data = text(fields.rest())?;
+    let change = ChangeRef { key, operation, old, txid, last: flags & FLAG_LAST != 0 };
+    Ok(EventRef { offset, time, stream, event_type: None, data, json: true, change: Some(change) })
 }
 
 impl Record {
@@ -261,7 +280,6 @@ impl Record {
     pub fn offset(&self) -> Option<Offset> {
         match self {
             Self::Event(event) => Some(event.offset),
-            Self::Row(row) => Some(row.offset),
             _ => None,
         }
     }
@@ -271,6 +289,29 @@ impl Record {
         let start = out.len();
         out.extend_from_slice(&[0; RECORD_BYTES]);
         match self {
+            Self::Event(Event { change: Some(change), offset, time, stream, data, .. }) => {
+                out.push(KIND_CHANGE);
+                out.extend_from_slice(&offset.to_le_bytes());
+                out.extend_from_slice(&time.to_le_bytes());
+                out.push(match change.operation {
+                    Operation::Insert => 0,
+                    Operation::Update => 1,
+                    Operation::Delete => 2,
+                });
+                let flag = |set: bool, flag| if set { flag } else { 0 };
+                let (txid, old) = (change.txid.as_deref(), change.old.as_deref());
+                let flags = flag(txid.is_some(), FLAG_TXID) | flag(old.is_some(), FLAG_OLD);
+                out.push(flags | flag(change.last, FLAG_LAST));
+                put16(out, stream.as_str().as_bytes());
+                put16(out, change.key.as_bytes());
+                if let Some(txid) = txid {
+                    put16(out, txid.as_bytes());
+                }
+                if let Some(old) = old {
+                    put32(out, old.as_bytes());
+                }
+                out.extend_from_slice(data.text.as_bytes());
+            }
             Self::Event(event) => {
                 out.push(KIND_EVENT);
                 out.extend_from_slice(&event.offset.to_le_bytes());
@@ -283,23 +324,6 @@ impl Record {
                 }
                 out.extend_from_slice(event.data.text.as_bytes());
             }
-            Self::Row(row) => {
-                out.push(KIND_ROW);
-                out.extend_from_slice(&row.offset.to_le_bytes());
-                put16(out, row.table.as_str().as_bytes());
-                put32(out, row.key.as_bytes());
-                match &row.change {
-                    RowChange::Delete => out.push(0),
-                    RowChange::Upsert { value } => {
-                        out.push(1);
-                        put32(out, value.as_bytes());
-                    }
-                }
-                out.push(row.old.is_some().into());
-                if let Some(old) = &row.old {
-                    put32(out, old.as_bytes());
-                }
-            }
             Self::SourcePosition { source, position } => {
                 out.push(KIND_SOURCE);
                 put16(out, source.as_bytes());
@@ -311,6 +335,7 @@ impl Record {
                 out.extend_from_slice(&key.body);
                 out.extend_from_slice(&key.first.to_le_bytes());
                 out.extend_from_slice(&key.count.to_le_bytes());
+                out.push(key.created.into());
                 out.extend_from_slice(&key.time.to_le_bytes());
             }
             Self::Reserve { upto } => {
@@ -350,7 +375,11 @@ impl Record {
 pub fn record_bytes(event: &Event) -> u64 {
     let event_type = event.event_type.as_ref().map_or(0, |event_type| 2 + event_type.as_str().len());
     let fields = 1 + 8 + 8 + 1 + 2;
-    (RECORD_BYTES + fields + event.stream.as_str().len() + event_type + event.data.text.len()) as u64
+    let change = event.change.as_ref().map_or(0, |change| {
+        let txid = change.txid.as_ref().map_or(0, |txid| 2 + txid.len());
+        1 + 2 + change.key.len() + txid + change.old.as_ref().map_or(0, |old| 4 + old.len())
+    });
+    (RECORD_BYTES + fields + change + event.stream.as_str().len() + event_type + event.data.text.len()) as u64
 }
 
 /// Writes one frame of `records` to the end of `out`, and says where in `out` each record begins.
@@ -570,7 +599,7 @@ pub const VERSION: u32 = 1;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"riacho\0s";
 const KIND_EVENT: u8 = 1;
-const KIND_ROW: u8 = 2;
+const KIND_CHANGE: u8 = 2;
 const KIND_SOURCE: u8 = 3;
 const KIND_KEY: u8 = 4;
 const KIND_RESERVE: u8 = 5;
@@ -579,3 +608,6 @@ const KIND_DURABILITY: u8 = 7;
 const KIND_CLOSED: u8 = 8;
 const FLAG_JSON: u8 = 1;
 const FLAG_TYPE: u8 = 2;
+const FLAG_LAST: u8 = 1;
+const FLAG_TXID: u8 = 2;
+const FLAG_OLD: u8 = 4;

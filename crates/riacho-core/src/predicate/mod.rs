@@ -33,8 +33,6 @@ mod digits;
 mod like;
 /// Paths in rows.
 mod path;
-/// Walking through JSON text.
-mod scan;
 /// Which of many predicates are true for a row.
 mod index;
 /// Some columns of a row.

@@ -3,9 +3,9 @@
 use super::{
     TEXT_BYTES_MAX,
     error::{PredicateError, PredicateErrorKind},
-    scan::Scan,
     value::Constant,
 };
+use crate::scan::Scan;
 
 /// What a predicate's `$1`, `$2`, … stand for, so that nobody builds SQL from input.
 ///

@@ -3,7 +3,7 @@
 //! The row is not parsed into a tree: what no path leads to is skipped. Any text is taken; where it is no JSON, what
 //! stands before that place is all there is.
 
-use super::scan::Scan;
+use crate::scan::Scan;
 use std::{
     fmt::{self, Display, Formatter, Write},
     sync::Arc,

@@ -1,6 +1,7 @@
 //! What a term is for one row: a value of one of JSON's kinds.
 
-use super::{number::Number, scan, words};
+use super::{number::Number, words};
+use crate::scan;
 use std::{
     borrow::Cow,
     cmp::Ordering,

@@ -3,7 +3,7 @@
 //! `data` is a JSON value where the event was published as JSON, a string otherwise.
 //! Spec: `spec/protocol.md` "The JSON form"; `spec/vectors/json.json`.
 
-use super::{Control, at, position};
+use super::{ANEW, Control, Resume, at, position};
 use crate::{
     event::{Data, Event},
     position::{Epoch, Position},
@@ -36,9 +36,16 @@ pub(super) fn heartbeat(out: &mut Vec<u8>, at: Position) {
 
 /// Appends a control event as a line.
 pub(super) fn control(out: &mut Vec<u8>, at: Position, control: &Control) {
-    out.extend_from_slice(b"{\"id\":\"");
-    position(out, at);
-    out.extend_from_slice(b"\",\"type\":\"");
+    out.push(b'{');
+    if control.resume() != Resume::Nowhere {
+        out.extend_from_slice(b"\"id\":\"");
+        match control.resume() {
+            Resume::Anew => out.extend_from_slice(ANEW),
+            Resume::Here | Resume::Nowhere => position(out, at),
+        }
+        out.extend_from_slice(b"\",");
+    }
+    out.extend_from_slice(b"\"type\":\"");
     out.extend_from_slice(control.event_type().as_bytes());
     out.extend_from_slice(b"\",\"data\":");
     control.data(out, at);
@@ -50,14 +57,19 @@ pub(super) fn data(out: &mut Vec<u8>, data: &Data) {
     if !data.json {
         return string(out, &data.text);
     }
+    value(out, &data.text);
+}
+
+/// Appends the JSON value `text` on one line.
+pub(crate) fn value(out: &mut Vec<u8>, text: &str) {
     let start = out.len();
     // In valid JSON a bare line break can only be white space between tokens.
-    out.extend(data.text.bytes().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }));
+    out.extend(text.bytes().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }));
     escape_separators(out, start);
 }
 
 /// Appends `text` as a JSON string.
-pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     let start = out.len();
     // Writing to a Vec cannot fail, and a str has no other reason to.
     let written = serde_json::to_writer(&mut *out, text);

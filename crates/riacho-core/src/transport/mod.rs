@@ -2,8 +2,12 @@
 
 use crate::{
     event::Event,
-    name::StreamName,
+    name::{StreamName, table_of},
     position::{Epoch, Offset, Position},
+    table::{
+        message::{Mark, Message},
+        terms::Shown,
+    },
 };
 use std::time::Duration;
 
@@ -46,12 +50,59 @@ impl Form {
         });
     }
 
+    /// Appends the changes of one transaction, or of one catch-up, as one piece: whoever has read it has all of them, and
+    /// only then the cursor `at`. Nothing where `shown` is empty.
+    pub fn changes(self, out: &mut Vec<u8>, at: Position, txid: Option<&str>, shown: &[(&Event, Shown<'_>)]) {
+        let Some(last) = shown.len().checked_sub(1) else { return };
+        self.framed(out, |out| {
+            for (i, (event, shown)) in shown.iter().enumerate() {
+                let message = Message::of(event, shown, txid, i == last);
+                self.message(out, (i == last).then_some(at), &message);
+            }
+        });
+    }
+
+    /// Appends one message about a row, not framed: it is a part of what [`Form::framed`] writes.
+    pub fn message(self, out: &mut Vec<u8>, id: Option<Position>, message: &Message<'_>) {
+        self.line_of(out, id, |out, id| message.write(out, id));
+    }
+
+    /// Appends what is said of a table between messages about rows, not framed.
+    pub fn mark(self, out: &mut Vec<u8>, id: Option<Position>, table: &str, mark: Mark) {
+        self.line_of(out, id, |out, id| mark.write(out, id, table));
+    }
+
+    fn line_of(
+        self,
+        out: &mut Vec<u8>,
+        id: Option<Position>,
+        write: impl FnOnce(&mut Vec<u8>, Option<Position>),
+    ) {
+        match self {
+            Self::Sse { .. } => {
+                sse::data_of(out, id, |out| write(out, None));
+            }
+            Self::Ndjson => {
+                write(out, id);
+                out.push(b'\n');
+            }
+        }
+    }
+
+    /// Appends the first bytes of a reading of tables that begins with a snapshot: there is no cursor before that is
+    /// complete.
+    pub fn opening_without_cursor(self, out: &mut Vec<u8>, retry: Duration, padding: bool) {
+        if let Self::Sse { .. } = self {
+            self.framed(out, |out| sse::opening(out, None, retry, padding));
+        }
+    }
+
     /// Appends the first bytes of a stream: the cursor it begins at and, for SSE, the reconnection time.
     ///
     /// One block, so that a client that has seen no event yet resumes from where it began.
     pub fn opening(self, out: &mut Vec<u8>, at: Position, retry: Duration, padding: bool) {
         self.framed(out, |out| match self {
-            Self::Sse { .. } => sse::opening(out, at, retry, padding),
+            Self::Sse { .. } => sse::opening(out, Some(at), retry, padding),
             Self::Ndjson => json::heartbeat(out, at),
         });
     }
@@ -67,10 +118,15 @@ impl Form {
 
     /// Appends a control event; `at` is the cursor to go on from.
     pub fn control(self, out: &mut Vec<u8>, at: Position, control: &Control) {
-        self.framed(out, |out| match self {
+        self.framed(out, |out| self.plain_control(out, at, control));
+    }
+
+    /// As [`Form::control`], not framed.
+    pub fn plain_control(self, out: &mut Vec<u8>, at: Position, control: &Control) {
+        match self {
             Self::Sse { .. } => sse::control(out, at, control),
             Self::Ndjson => json::control(out, at, control),
-        });
+        }
     }
 
     /// Appends what ends a body of this form: the last chunk where it is chunked, else nothing.
@@ -80,7 +136,8 @@ impl Form {
         }
     }
 
-    fn framed(self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends what `write` writes, as one chunk where this form is chunked.
+    pub fn framed(self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         let Self::Sse { chunked: true, .. } = self else { return write(out) };
         // The length is written in a fixed eight digits once it is known: RFC 9112 allows leading zeros.
         let head = out.len();
@@ -104,8 +161,10 @@ pub enum Control {
     Reset {
         /// Why.
         reason: ResetReason,
-        /// The names and patterns that lost continuity.
+        /// The names and patterns that lost continuity; tables by the names of their streams.
         streams: Vec<String>,
+        /// What the reader is to resume with if it is cut off before what follows is complete.
+        resume: Resume,
     },
     /// The server ends the stream; come back after the time given.
     Goodbye {
@@ -114,6 +173,17 @@ pub enum Control {
         /// When to come back.
         retry: Duration,
     },
+}
+
+/// With what a reader resumes after a reset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resume {
+    /// With the cursor that comes with it.
+    Here,
+    /// Without one: a snapshot of tables follows, which it then gets again.
+    Nowhere,
+    /// With a cursor that is refused again, as the one it came with: the snapshot that follows is not all that it missed.
+    Anew,
 }
 
 /// Why a stream lost continuity.
@@ -129,6 +199,8 @@ pub enum ResetReason {
     Ahead,
     /// The cursor is no cursor of this server.
     Malformed,
+    /// What changed is more than a page may hold.
+    Large,
 }
 
 impl ResetReason {
@@ -140,6 +212,7 @@ impl ResetReason {
             Self::Epoch => "epoch",
             Self::Ahead => "ahead",
             Self::Malformed => "malformed",
+            Self::Large => "large",
         }
     }
 }
@@ -147,7 +220,7 @@ impl ResetReason {
 impl Control {
     /// A reset of the one stream `name`.
     pub fn reset_one(reason: ResetReason, name: &StreamName) -> Self {
-        Self::Reset { reason, streams: vec![name.to_string()] }
+        Self::Reset { reason, streams: vec![name.to_string()], resume: Resume::Here }
     }
 
     /// Its event type.
@@ -158,21 +231,32 @@ impl Control {
         }
     }
 
+    // With what a reader resumes that is cut off right after it.
+    fn resume(&self) -> Resume {
+        match self {
+            Self::Reset { resume, .. } => *resume,
+            Self::Goodbye { .. } => Resume::Here,
+        }
+    }
+
     fn data(&self, out: &mut Vec<u8>, at: Position) {
         match self {
-            Self::Reset { reason, streams } => {
+            Self::Reset { reason, streams, resume } => {
                 out.extend_from_slice(b"{\"reason\":\"");
                 out.extend_from_slice(reason.as_str().as_bytes());
                 out.extend_from_slice(b"\",\"streams\":[");
-                for (i, stream) in streams.iter().enumerate() {
-                    if i > 0 {
-                        out.push(b',');
-                    }
-                    json::string(out, stream);
+                names(out, streams.iter().map(String::as_str).filter(|name| table_of(name).is_none()));
+                if streams.iter().any(|name| table_of(name).is_some()) {
+                    out.extend_from_slice(b"],\"tables\":[");
+                    names(out, streams.iter().filter_map(|name| table_of(name)));
                 }
-                out.extend_from_slice(b"],\"cursor\":\"");
-                position(out, at);
-                out.extend_from_slice(b"\"}");
+                out.push(b']');
+                if *resume == Resume::Here {
+                    out.extend_from_slice(b",\"cursor\":\"");
+                    position(out, at);
+                    out.push(b'"');
+                }
+                out.push(b'}');
             }
             Self::Goodbye { reason, retry } => {
                 out.extend_from_slice(b"{\"reason\":\"");
@@ -182,6 +266,15 @@ impl Control {
                 out.push(b'}');
             }
         }
+    }
+}
+
+fn names<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>) {
+    for (i, name) in names.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        json::string(out, name);
     }
 }
 
@@ -209,4 +302,6 @@ fn decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(number.to_string().as_bytes());
 }
 
+/// A cursor that is none, and is told so: `malformed`.
+const ANEW: &[u8] = b"anew";
 const HEX: &[u8; 16] = b"0123456789abcdef";

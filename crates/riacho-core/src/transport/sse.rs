@@ -4,7 +4,7 @@
 //! its own `data:` line; types and cursors hold no line breaks by their types.
 //! Spec: WHATWG HTML, "Parsing an event stream"; `spec/vectors/sse.json`.
 
-use super::{Control, at, decimal, json, position};
+use super::{ANEW, Control, Resume, at, decimal, json, position};
 use crate::{
     event::Event,
     position::{Epoch, Position},
@@ -33,15 +33,33 @@ pub(super) fn event(out: &mut Vec<u8>, epoch: Epoch, event: &Event, envelope: bo
 
 /// Appends the first block of a stream. Padding goes inside the block: a blank line before the first `id:` would make
 /// a client forget the cursor it came with.
-pub(super) fn opening(out: &mut Vec<u8>, at: Position, retry: Duration, padding: bool) {
+pub(super) fn opening(out: &mut Vec<u8>, at: Option<Position>, retry: Duration, padding: bool) {
     if padding {
         out.push(b':');
         out.resize(out.len() + PADDING_BYTES, b' ');
         out.push(b'\n');
     }
-    out.extend_from_slice(b"id: ");
-    position(out, at);
+    if let Some(at) = at {
+        out.extend_from_slice(b"id: ");
+        position(out, at);
+        out.push(b'\n');
+    }
     self::retry(out, retry);
+    out.extend_from_slice(b"\n");
+    if at.is_some() {
+        out.push(b'\n');
+    }
+}
+
+/// Appends an event whose data is one line, which `write` appends.
+pub(super) fn data_of(out: &mut Vec<u8>, id: Option<Position>, write: impl FnOnce(&mut Vec<u8>)) {
+    if let Some(id) = id {
+        out.extend_from_slice(b"id: ");
+        position(out, id);
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"data: ");
+    write(out);
     out.extend_from_slice(b"\n\n");
 }
 
@@ -59,11 +77,23 @@ pub(super) fn comment(out: &mut Vec<u8>) {
 
 /// Appends a control event.
 pub(super) fn control(out: &mut Vec<u8>, at: Position, control: &Control) {
-    out.extend_from_slice(b"id: ");
-    position(out, at);
+    out.extend_from_slice(b"id:");
+    match control.resume() {
+        Resume::Here => {
+            out.push(b' ');
+            position(out, at);
+        }
+        // An `id` without a value makes a browser forget its cursor.
+        Resume::Nowhere => {}
+        Resume::Anew => {
+            out.push(b' ');
+            out.extend_from_slice(ANEW);
+        }
+    }
     out.extend_from_slice(b"\nevent: ");
     out.extend_from_slice(control.event_type().as_bytes());
     if let Control::Goodbye { retry, .. } = control {
+        out.push(b'\n');
         self::retry(out, *retry);
     }
     out.extend_from_slice(b"\ndata: ");
@@ -72,7 +102,7 @@ pub(super) fn control(out: &mut Vec<u8>, at: Position, control: &Control) {
 }
 
 fn retry(out: &mut Vec<u8>, retry: Duration) {
-    out.extend_from_slice(b"\nretry: ");
+    out.extend_from_slice(b"retry: ");
     decimal(out, u64::try_from(retry.as_millis()).unwrap_or(u64::MAX));
 }
 

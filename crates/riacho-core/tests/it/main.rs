@@ -21,3 +21,4 @@ mod view;
 mod predicate;
 mod predicate_index;
 mod projection;
+mod table;

@@ -2,18 +2,19 @@
 
 use proptest::prelude::*;
 use riacho_core::{
-    event::{Data, Event, EventType},
+    event::{Change, Data, Event, EventType, Operation},
     log::{
         index::{BLOCK_BYTES, Fixed, IndexHeader, Place, Posting, SegmentIndex, StreamEntry, check_block},
         meta::{Meta, MetaStream},
         segment::{
-            AnsweredKey, Damage, FRAME_BYTES, FrameHeader, RawRecord, Record, Row, RowChange, SegmentHeader,
-            encode_frame, record_bytes,
+            AnsweredKey, Damage, FRAME_BYTES, FrameHeader, RawRecord, Record, SegmentHeader, encode_frame,
+            record_bytes,
         },
     },
     name::StreamName,
     position::Epoch,
 };
+use std::sync::Arc;
 
 fn name() -> impl Strategy<Value = StreamName> {
     "[a-z/é]{1,12}".prop_map(|text| StreamName::parse(&text).unwrap())
@@ -31,23 +32,34 @@ fn record() -> impl Strategy<Value = Record> {
     let event_type = prop::option::of("[a-z.]{1,10}".prop_map(|text| EventType::any(&text).unwrap()));
     let event = (any::<u64>(), any::<u64>(), name(), event_type, text(), any::<bool>()).prop_map(
         |(offset, time, stream, event_type, text, json)| {
-            Record::Event(Event { offset, time, stream, event_type, data: Data { text, json } })
+            Record::Event(Event { offset, time, stream, event_type, data: Data { text, json }, change: None })
         },
     );
-    let row = (any::<u64>(), name(), text(), prop::option::of(text()), prop::option::of(text())).prop_map(
-        |(offset, table, key, value, old)| {
-            let change = value.map_or(RowChange::Delete, |value| RowChange::Upsert { value });
-            Record::Row(Row { offset, table, key, change, old })
+    let operation = prop_oneof![Just(Operation::Insert), Just(Operation::Update), Just(Operation::Delete)];
+    let change = (text(), operation, prop::option::of(text()), prop::option::of(text()), any::<bool>())
+        .prop_map(|(key, operation, old, txid, last)| Change {
+            key,
+            operation,
+            old,
+            txid: txid.map(Arc::from),
+            last,
+        });
+    let row = (any::<u64>(), any::<u64>(), name(), text(), change).prop_map(
+        |(offset, time, table, text, change)| {
+            let stream = StreamName::of_table(table.as_str()).unwrap();
+            let data = Data { text, json: true };
+            let change = Some(Box::new(change));
+            Record::Event(Event { offset, time, stream, event_type: None, data, change })
         },
     );
-    let key = (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u64>(), any::<u32>(), any::<u64>());
+    let key = (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u64>(), any::<u32>(), any::<bool>(), any::<u64>());
     prop_oneof![
         4 => event,
         2 => row,
         1 => (text(), prop::collection::vec(any::<u8>(), 0..20))
             .prop_map(|(source, position)| Record::SourcePosition { source, position: position.into() }),
-        1 => key.prop_map(|(key, body, first, count, time)| {
-            Record::Key(AnsweredKey { key, body, first, count, time })
+        1 => key.prop_map(|(key, body, first, count, created, time)| {
+            Record::Key(AnsweredKey { key, body, first, count, created, time })
         }),
         1 => any::<u64>().prop_map(|upto| Record::Reserve { upto }),
         1 => (name(), any::<u64>(), any::<u64>())

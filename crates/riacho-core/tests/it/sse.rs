@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use riacho_core::{
     event::{Event, EventType},
     position::{Epoch, Position},
-    transport::{Control, Form, ResetReason},
+    transport::{Control, Form, ResetReason, Resume},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -136,7 +136,7 @@ proptest! {
         let at = Position { epoch: Epoch(NonZeroU64::MAX), offset };
         let retry = Duration::from_millis(retry_ms);
         let streams: Vec<String> = streams.iter().map(ToString::to_string).collect();
-        let reset = Control::Reset { reason: ResetReason::Trimmed, streams: streams.clone() };
+        let reset = Control::Reset { reason: ResetReason::Trimmed, streams: streams.clone(), resume: Resume::Here };
 
         let mut bytes = Vec::new();
         form.opening(&mut bytes, at, retry, padding);

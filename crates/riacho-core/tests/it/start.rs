@@ -29,6 +29,7 @@ fn a_start_is_chosen_as_the_vectors_say() {
         match Start::choose(resume.as_deref(), from.as_deref(), tail.as_deref()) {
             Ok(Start::Now) => start("now"),
             Ok(Start::Earliest) => start("earliest"),
+            Ok(Start::Snapshot) => start("snapshot"),
             Ok(Start::After(position)) => Chosen { cursor: Some(position.to_string()), ..start("after") },
             Ok(Start::Malformed) => start("malformed"),
             Ok(Start::Ago(ago)) => Chosen { ms: Some(ago.as_millis().to_string()), ..start("ago") },

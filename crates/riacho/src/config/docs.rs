@@ -1,10 +1,10 @@
 //! `docs/config.md` and `riacho.example.toml`, from the table of settings.
 
 use super::{
-    effective::rule_toml,
-    rules::StreamRule,
+    effective::{rule_toml, table_toml},
+    rules::{StreamRule, TableRule},
     shape::Setting,
-    table::{CONFIG, SERVER, STREAM, groups},
+    table::{CONFIG, SERVER, STREAM, TABLE, groups},
 };
 use std::fmt::Write as _;
 
@@ -15,18 +15,8 @@ pub fn markdown() -> String {
         let _ = write!(out, "\n## {heading}\n\n");
         rows(&mut out, table.iter());
     }
-    let _ = write!(out, "\n## `[[stream]]`\n\n{STREAM_INTRODUCTION}\n");
-    out.push_str("| setting | default | values | |\n| --- | --- | --- | --- |\n");
-    for setting in STREAM {
-        let name = setting.name.trim_start_matches("stream.");
-        let _ = writeln!(
-            out,
-            "| `{name}` | {} | {} | {} |",
-            default(setting),
-            cell(&values(setting)),
-            doc(setting)
-        );
-    }
+    rule_rows(&mut out, "stream", STREAM_INTRODUCTION, STREAM);
+    rule_rows(&mut out, "table", TABLE_INTRODUCTION, TABLE);
     out.push_str("\n## Outside of the file\n\n");
     rows(&mut out, [&CONFIG, &SERVER].into_iter());
     out
@@ -51,19 +41,43 @@ pub fn example() -> String {
             let _ = writeln!(out, "#{} = {value}", setting.last_segment());
         }
     }
-    out.push_str(
-        "\n### Streams\n\n# The first [[stream]] that matches a name holds for it. This one is what holds where none does.\n",
-    );
-    out.push_str("#[[stream]]\n");
-    for (line, key) in
-        rule_toml(&StreamRule::last_resort()).lines().zip(["match", "durability", "keep", "closed"])
-    {
-        for setting in STREAM.iter().filter(|s| s.name.split('.').nth(1) == Some(key)) {
-            comment(&mut out, &format!("{} Values: {}.", doc(setting), values(setting)));
-        }
-        let _ = writeln!(out, "#{line}");
-    }
+    example_rule(&mut out, "stream", STREAM, &rule_toml(&StreamRule::last_resort()));
+    example_rule(&mut out, "table", TABLE, &table_toml(&TableRule::last_resort()));
     out
+}
+
+fn rule_rows(out: &mut String, noun: &str, introduction: &str, table: &[Setting]) {
+    let _ = write!(out, "\n## `[[{noun}]]`\n\n{introduction}\n");
+    out.push_str("| setting | default | values | |\n| --- | --- | --- | --- |\n");
+    for setting in table {
+        let name = setting.name.split_once('.').map_or(setting.name, |(_, name)| name);
+        let _ = writeln!(
+            out,
+            "| `{name}` | {} | {} | {} |",
+            default(setting),
+            cell(&values(setting)),
+            doc(setting)
+        );
+    }
+}
+
+// Settings of `keep` are one line; a setting without a default is none.
+fn example_rule(out: &mut String, noun: &str, table: &[Setting], toml: &str) {
+    let key = |setting: &Setting| setting.name.split('.').nth(1);
+    let heading = if noun == "stream" { "Streams" } else { "Rows of tables" };
+    let _ = write!(
+        out,
+        "\n### {heading}\n\n# The first [[{noun}]] that matches a name holds for it. This one is what holds where none \
+         does.\n#[[{noun}]]\n"
+    );
+    for (n, setting) in table.iter().enumerate() {
+        comment(out, &format!("{} Values: {}.", doc(setting), values(setting)));
+        let last = table.get(n + 1).is_none_or(|next| key(next) != key(setting));
+        let line = toml.lines().find(|line| line.split(' ').next() == key(setting));
+        if let Some(line) = line.filter(|_| last) {
+            let _ = writeln!(out, "#{line}");
+        }
+    }
 }
 
 fn rows<'a>(out: &mut String, settings: impl Iterator<Item = &'a Setting>) {
@@ -140,6 +154,18 @@ exactly what it says: `keep = { events = 100 }` is the newest 100 events, howeve
     match = \"chat/*\"
     durability = \"memory\"
     keep = { age = \"10m\", events = 1000 }
+";
+
+const TABLE_INTRODUCTION: &str = "\
+What holds for the tables whose name matches. Of several the first that matches holds; for a table that none matches, single
+changes are kept for a day and up to 64 MiB, which is also what a rule without `keep` keeps. Rows are kept until they are
+deleted, whatever `keep` says: it bounds how far back the history of single changes goes. These settings stand in the file
+only:
+
+    [[table]]
+    match = \"shop/*\"
+    old_value = true
+    keep = { age = \"1h\" }
 ";
 
 const COMMENT_WIDTH: usize = 100;

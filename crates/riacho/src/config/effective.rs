@@ -1,8 +1,8 @@
 //! The settings in effect, as text and as JSON, each with where it came from.
 
 use super::{
-    read::{Origin, Values},
-    rules::{Durability, Keep, StreamRule},
+    read::{Origin, Rules, Values},
+    rules::{Durability, Keep, StreamRule, TableRule},
     shape::{Setting, Value, quoted},
     table::settings,
 };
@@ -14,41 +14,52 @@ use std::fmt::{self, Display, Formatter};
 #[derive(Clone, PartialEq, Debug)]
 pub struct Effective {
     settings: Vec<(&'static str, Value, Origin)>,
-    rules: Vec<(StreamRule, Origin)>,
+    rules: Rules,
 }
 
 impl Effective {
-    pub(super) fn new(values: &Values, rules: &[(StreamRule, Origin)]) -> Self {
+    pub(super) fn new(values: &Values, rules: &Rules) -> Self {
         let entry = |setting: &'static Setting| {
             let (value, origin) = values.entry(setting.name)?;
             Some((setting.name, value.clone(), origin.clone()))
         };
-        let mut rules = rules.to_vec();
-        rules.push((StreamRule::last_resort(), Origin::Default));
+        let mut rules = rules.clone();
+        rules.streams.push((StreamRule::last_resort(), Origin::Default));
+        rules.tables.push((TableRule::last_resort(), Origin::Default));
         Self { settings: settings().filter_map(entry).collect(), rules }
     }
 
-    /// The same for programs: `{"settings":[{"name","value","origin"}],"streams":[{"match",...,"origin"}]}`. Sizes are
-    /// numbers of bytes, durations text.
+    /// The same for programs: `{"settings":[{"name","value","origin"}],"streams":[{"match",...,"origin"}],
+    /// "tables":[{"match",...,"origin"}]}`. Sizes are numbers of bytes, durations text.
     pub fn json(&self) -> serde_json::Value {
         let settings = self
             .settings
             .iter()
             .map(|(name, value, origin)| json!({ "name": name, "value": value.json(), "origin": origin.to_string() }));
-        let streams = self.rules.iter().map(|(rule, origin)| {
+        let streams = self.rules.streams.iter().map(|(rule, origin)| {
             json!({
                 "match": rule.matches.as_str(),
                 "durability": durability_text(rule.durability),
-                "keep": {
-                    "age": rule.keep.age.map(duration_text),
-                    "bytes": rule.keep.bytes,
-                    "events": rule.keep.events,
-                },
+                "keep": keep_json(rule.keep),
                 "closed": rule.closed,
                 "origin": origin.to_string(),
             })
         });
-        json!({ "settings": settings.collect::<Vec<_>>(), "streams": streams.collect::<Vec<_>>() })
+        let tables = self.rules.tables.iter().map(|(rule, origin)| {
+            json!({
+                "match": rule.matches.as_str(),
+                "tombstones": duration_text(rule.tombstones),
+                "old_value": rule.old_value,
+                "schema": rule.schema.as_ref().map(|path| path.to_string_lossy()),
+                "keep": keep_json(rule.stream.keep),
+                "origin": origin.to_string(),
+            })
+        });
+        json!({
+            "settings": settings.collect::<Vec<_>>(),
+            "streams": streams.collect::<Vec<_>>(),
+            "tables": tables.collect::<Vec<_>>(),
+        })
     }
 
     /// Where the setting `name` came from, as messages say it.
@@ -82,15 +93,16 @@ impl Display for Effective {
                 line(f, name, value, origin)?;
             }
         }
-        for (rule, origin) in &self.rules {
-            let text = rule_toml(rule);
+        let streams = self.rules.streams.iter().map(|(rule, origin)| ("stream", rule_toml(rule), origin));
+        let tables = self.rules.tables.iter().map(|(rule, origin)| ("table", table_toml(rule), origin));
+        for (noun, text, origin) in streams.chain(tables) {
             match origin {
                 // As a rule of the file it would let every stream come into being, whatever `create` says.
                 Origin::Default => {
-                    writeln!(f, "\n# every other stream:")?;
+                    writeln!(f, "\n# every other {noun}:")?;
                     text.lines().try_for_each(|line| writeln!(f, "# {line}"))?;
                 }
-                _ => write!(f, "\n{:<COMMENT_COLUMN$} # {origin}\n{text}", "[[stream]]")?,
+                _ => write!(f, "\n{:<COMMENT_COLUMN$} # {origin}\n{text}", format!("[[{noun}]]"))?,
             }
         }
         Ok(())
@@ -99,19 +111,40 @@ impl Display for Effective {
 
 /// A rule as it stands in a file, without its heading.
 pub(super) fn rule_toml(rule: &StreamRule) -> String {
-    let Keep { age, bytes, events } = rule.keep;
+    format!(
+        "match = {}\ndurability = \"{}\"\n{}closed = {}\n",
+        quoted(rule.matches.as_str()),
+        durability_text(rule.durability),
+        keep_toml(rule.keep),
+        rule.closed
+    )
+}
+
+/// A rule of tables as it stands in a file, without its heading.
+pub(super) fn table_toml(rule: &TableRule) -> String {
+    // Of a path that is no UTF-8 nothing could have come from a file.
+    let schema = rule.schema.as_ref().map(|path| format!("schema = {}\n", quoted(&path.to_string_lossy())));
+    format!(
+        "match = {}\ntombstones = {}\nold_value = {}\n{}{}",
+        quoted(rule.matches.as_str()),
+        Value::Time(rule.tombstones).toml(),
+        rule.old_value,
+        schema.unwrap_or_default(),
+        keep_toml(rule.stream.keep),
+    )
+}
+
+fn keep_toml(Keep { age, bytes, events }: Keep) -> String {
     let keep = [
         age.map(|age| format!("age = {}", Value::Time(age).toml())),
         bytes.map(|bytes| format!("bytes = {}", Value::Bytes(bytes).toml())),
         events.map(|events| format!("events = {events}")),
     ];
-    format!(
-        "match = {}\ndurability = \"{}\"\nkeep = {{ {} }}\nclosed = {}\n",
-        quoted(rule.matches.as_str()),
-        durability_text(rule.durability),
-        keep.into_iter().flatten().collect::<Vec<_>>().join(", "),
-        rule.closed
-    )
+    format!("keep = {{ {} }}\n", keep.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+fn keep_json(Keep { age, bytes, events }: Keep) -> serde_json::Value {
+    json!({ "age": age.map(duration_text), "bytes": bytes, "events": events })
 }
 
 fn durability_text(durability: Durability) -> &'static str {

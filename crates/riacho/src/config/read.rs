@@ -1,9 +1,9 @@
 //! Flags, environment and file become values, each with its origin. Later sources win: defaults, file, environment, flags.
 
 use super::{
-    rules::StreamRule,
+    rules::{Rule, StreamRule, StreamRules, TableRule, TableRules, selects},
     shape::{ENV_PREFIX, Setting, Shape, Value},
-    table::{CONFIG, FromValue, SERVER, STREAM, settings},
+    table::{CONFIG, FromValue, SERVER, STREAM, TABLE, settings},
 };
 use riacho_core::name::Selector;
 use std::{
@@ -107,11 +107,26 @@ impl Values {
     }
 }
 
+/// The rules of the file in their order, each with its origin.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub(super) struct Rules {
+    pub(super) streams: Vec<(StreamRule, Origin)>,
+    pub(super) tables: Vec<(TableRule, Origin)>,
+}
+
+impl Rules {
+    pub(super) fn without_origins(self) -> StreamRules {
+        let streams = self.streams.into_iter().map(|(rule, _)| rule).collect();
+        let tables = self.tables.into_iter().map(|(rule, _)| rule).collect();
+        StreamRules::new(streams).with_tables(TableRules::new(tables))
+    }
+}
+
 /// The reading of one configuration: what was found so far, and what was wrong with it.
 #[derive(Default, Debug)]
 pub(super) struct Reading {
     values: Values,
-    rules: Vec<(StreamRule, Origin)>,
+    rules: Rules,
     problems: Vec<Problem>,
 }
 
@@ -171,9 +186,10 @@ impl Reading {
         }
     }
 
-    /// All values and the stream rules with their origins, or all that was wrong.
-    pub(super) fn finish(mut self) -> Result<(Values, Vec<(StreamRule, Origin)>), Problems> {
-        self.unreachable_rules();
+    /// All values and the rules with their origins, or all that was wrong.
+    pub(super) fn finish(mut self) -> Result<(Values, Rules), Problems> {
+        unreachable_rules("stream", &self.rules.streams, &mut self.problems);
+        unreachable_rules("table", &self.rules.tables, &mut self.problems);
         if self.problems.is_empty() { Ok((self.values, self.rules)) } else { Err(Problems(self.problems)) }
     }
 
@@ -197,56 +213,57 @@ impl Reading {
                     None => self.problem(at, format!("{name}: expected a table, as in [{name}]")),
                 }
             } else if name == "stream" {
-                self.streams(value, at, file);
+                for (values, at) in self.rules_of("stream", STREAM, value, at, file) {
+                    if let Some(rule) = StreamRule::read(&values) {
+                        self.rules.streams.push((rule, at));
+                    }
+                }
+            } else if name == "table" {
+                for (values, at) in self.rules_of("table", TABLE, value, at, file) {
+                    if let Some(rule) = TableRule::read(&values) {
+                        self.rules.tables.push((rule, at));
+                    }
+                }
             } else {
                 self.unknown_key(key, &name, at, known);
             }
         }
     }
 
-    fn streams(&mut self, value: &Spanned<DeValue<'_>>, at: Origin, file: &SettingsFile) {
+    /// The values of each `[[noun]]`; only of those that say what they are for.
+    fn rules_of(
+        &mut self,
+        noun: &str,
+        known: &'static [Setting],
+        value: &Spanned<DeValue<'_>>,
+        at: Origin,
+        file: &SettingsFile,
+    ) -> Vec<(Values, Origin)> {
+        let expected = format!("{noun}: expected one or more [[{noun}]], with two brackets");
         let Some(entries) = value.get_ref().as_array() else {
-            return self.problem(at, "stream: expected one or more [[stream]], with two brackets");
+            self.problem(at, expected);
+            return Vec::new();
         };
+        let mut found = Vec::new();
         for entry in entries.iter() {
             let at = Origin::File(file.path.clone(), line_of(file, entry.span().start));
             let Some(table) = entry.get_ref().as_table() else {
-                self.problem(at, "stream: expected one or more [[stream]], with two brackets");
+                self.problem(at, expected.as_str());
                 continue;
             };
             // The values of one rule are its own; problems go to the common list.
             let mut inner = Self::default();
-            inner.table(table, "stream.", &STREAM.iter().collect::<Vec<_>>(), file);
+            inner.table(table, &format!("{noun}."), &known.iter().collect::<Vec<_>>(), file);
             let faultless = inner.problems.is_empty();
             self.problems.append(&mut inner.problems);
-            match StreamRule::read(&inner.values) {
-                Some(rule) => self.rules.push((rule, at)),
-                None if faultless => {
-                    self.problem(at, "stream.match is missing: it says which streams the rule is for");
-                }
-                None => {}
+            let name = format!("{noun}.match");
+            if inner.values.entry(&name).is_some() {
+                found.push((inner.values, at));
+            } else if faultless {
+                self.problem(at, format!("{name} is missing: it says which {noun}s the rule is for"));
             }
         }
-    }
-
-    fn unreachable_rules(&mut self) {
-        let mut found = Vec::new();
-        for (n, (rule, at)) in self.rules.iter().enumerate() {
-            let covering = self.rules.iter().take(n).find(|(above, _)| {
-                above.matches == rule.matches
-                    || above.matches.as_str() == "**"
-                    || matches!(&rule.matches, Selector::Exact(name) if above.is_for(name.as_str()))
-            });
-            if let Some((above, above_at)) = covering {
-                found.push((at.clone(), format!(
-                    "stream: no stream reaches the rule for `{}`: the first match wins, and `{}` ({above_at}) takes them all",
-                    rule.matches.as_str(), above.matches.as_str()
-                )));
-            }
-        }
-        for (at, what) in found {
-            self.problem(at, what);
-        }
+        found
     }
 
     fn take(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
@@ -272,7 +289,7 @@ impl Reading {
         let whole = known.iter().map(|s| s.name.to_owned());
         // `event_bytes_max` outside of [limits] is meant for [limits].
         let moved = known.iter().find(|s| s.last_segment() == &**key.get_ref());
-        let groups = ["limits", "stream"].map(str::to_owned);
+        let groups = ["limits", "stream", "table"].map(str::to_owned);
         match moved {
             Some(setting) => {
                 self.problem(at, format!("no setting is called `{name}`; did you mean `{}`?", setting.name));
@@ -295,6 +312,27 @@ impl Reading {
 
     fn problem(&mut self, at: impl Display, what: impl Into<String>) {
         self.problems.push(Problem { at: at.to_string(), what: what.into() });
+    }
+}
+
+/// Adds a problem for each of `rules`, which are for `noun`s, that one above it leaves nothing to.
+fn unreachable_rules<R: Rule>(noun: &str, rules: &[(R, Origin)], problems: &mut Vec<Problem>) {
+    for (n, (rule, at)) in rules.iter().enumerate() {
+        let matches = rule.matches();
+        let covering = rules.iter().take(n).find(|(above, _)| {
+            let above = above.matches();
+            above == matches
+                || above.as_str() == "**"
+                || matches!(matches, Selector::Exact(name) if selects(above, name.as_str()))
+        });
+        if let Some((above, above_at)) = covering {
+            let what = format!(
+                "{noun}: no {noun} reaches the rule for `{}`: the first match wins, and `{}` ({above_at}) takes them all",
+                matches.as_str(),
+                above.matches().as_str()
+            );
+            problems.push(Problem { at: at.to_string(), what });
+        }
     }
 }
 

@@ -124,7 +124,7 @@ impl Shape {
             Self::Origins => {
                 "origins like https://app.example (scheme and host, no path), or * alone".to_owned()
             }
-            Self::Selector => "a stream name or a pattern like chat/*".to_owned(),
+            Self::Selector => "a name or a pattern like chat/*".to_owned(),
             Self::Url => "a URL like http://127.0.0.1:4700".to_owned(),
         }
     }

@@ -72,13 +72,26 @@ settings! {
     pub struct Log from LOG in "" {
         /// The directory of the log, made if it is not there; relative to the working directory.
         data: PathBuf = "riacho-data", Shape::Path, flag "data";
-        /// Whether any stream comes into being on first use. If false, only those a `[[stream]]` matches do.
+        /// Whether any stream or table comes into being on first use. If false, only those a `[[stream]]` or a `[[table]]`
+        /// matches do.
         create: bool = "true", Shape::Flag, flag "create";
         /// How often events past what `keep` says are looked for and removed.
         trim_interval: Duration = "10s", millis(100, 3_600_000);
     } beside {
-        /// What is configured per stream pattern.
+        /// What is configured per stream pattern, and per pattern of tables.
         streams: StreamRules
+    }
+}
+
+settings! {
+    /// How the rows of tables are kept and read.
+    pub struct Tables from TABLES in "" {
+        /// Memory for pages of the file of rows that are read again and again.
+        rows_cache_bytes: usize = "32MiB", bytes(1 << 20, 1 << 40);
+        /// How long a snapshot that is read in pages is held for its reader between two pages.
+        snapshot_hold: Duration = "60s", millis(1_000, 3_600_000);
+        /// How long a cache that many readers share may answer with a snapshot it has.
+        snapshot_max_age: Duration = "1s", millis(0, 3_600_000);
     }
 }
 
@@ -125,12 +138,19 @@ settings! {
         batch_bytes_max: usize = "8MiB", bytes(1 << 10, 1 << 30);
         /// Bytes of all events that are being published and not yet answered.
         publish_bytes_in_flight_max: usize = "256MiB", bytes(1 << 10, 1 << 40);
+        /// Bytes of one row: its value, a JSON object, or a patch of it.
+        row_bytes_max: usize = "1MiB", bytes(1 << 10, 64 << 20);
         /// `stream=` parameters of one subscription.
         streams_per_subscription_max: usize = "100", count(1, 10_000);
         /// Streams that exist at one time.
         streams_max: usize = "1000000", count(1, 100_000_000);
         /// Idempotency keys that are remembered, each for fifteen minutes; beyond it requests with a new key are refused.
         idempotency_keys_max: usize = "1000000", count(1, 100_000_000);
+        /// Views that exist at one time: what is read in a wire form of its own, a selection of streams or a filter of a
+        /// table's rows. Readers who ask for the same share one.
+        views_max: usize = "100000", count(1, 100_000_000);
+        /// Snapshots that are held at one time for readers of pages.
+        snapshots_max: usize = "100", count(1, 1_000_000);
         /// Memory of one view: the encoded events that its subscribers share. Slower readers are fed from the log.
         view_bytes_max: usize = "4MiB", bytes(64 << 10, 1 << 40);
         /// Memory of all views together.
@@ -164,7 +184,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Every setting of the server, in the order of the docs; those of `[[stream]]` come last.
+/// Every setting of the server, in the order of the docs; those of `[[stream]]` and `[[table]]` are not among them.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
     groups().flat_map(|(_, table)| table)
 }
@@ -174,6 +194,7 @@ pub(super) fn groups() -> impl Iterator<Item = (&'static str, &'static [Setting]
     [
         ("Listening", HTTP),
         ("Events", LOG),
+        ("Tables", TABLES),
         ("Delivery", DELIVERY),
         ("The server's own log", LOGGING),
         ("Limits", LIMITS),
@@ -225,6 +246,59 @@ pub(super) static STREAM: &[Setting] = &[
         default: "false",
         shape: Shape::Flag,
         doc: "Readers are answered `204`, which tells a browser not to come back.",
+    },
+];
+
+/// Settings of one `[[table]]`.
+pub(super) static TABLE: &[Setting] = &[
+    Setting {
+        name: "table.match",
+        flag: None,
+        default: "",
+        shape: Shape::Selector,
+        doc: "The tables it is for: a name, or a pattern in which `*` is one segment and `**` the rest. Required.",
+    },
+    Setting {
+        name: "table.tombstones",
+        flag: None,
+        default: "7d",
+        shape: millis(1_000, 36_500 * 86_400_000),
+        doc: "How long it is remembered that a row was deleted. A reader who was away for longer reads the table anew.",
+    },
+    Setting {
+        name: "table.old_value",
+        flag: None,
+        default: "false",
+        shape: Shape::Flag,
+        doc: "Whether changes carry the row as it was before, as `old_value`.",
+    },
+    Setting {
+        name: "table.schema",
+        flag: None,
+        default: "",
+        shape: Shape::Path,
+        doc: "The file of a JSON Schema that every row must satisfy; relative to the working directory.",
+    },
+    Setting {
+        name: "table.keep.age",
+        flag: None,
+        default: "",
+        shape: millis(1_000, 36_500 * 86_400_000),
+        doc: "Single changes older than this are removed; the rows stay.",
+    },
+    Setting {
+        name: "table.keep.bytes",
+        flag: None,
+        default: "",
+        shape: bytes(1, 1 << 50),
+        doc: "The oldest single changes are removed while they take more than this, counted as records of the log.",
+    },
+    Setting {
+        name: "table.keep.events",
+        flag: None,
+        default: "",
+        shape: count(1, 1 << 50),
+        doc: "The oldest single changes are removed while there are more than this many.",
     },
 ];
 

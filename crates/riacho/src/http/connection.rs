@@ -11,7 +11,7 @@ use crate::{
     limits::Permit,
     metrics::Metrics,
     reactor::{Reactors, Ticket},
-    transport::body::Handoff,
+    transport::body::{Handoff, Leave},
 };
 use axum::body::Body;
 use http::Request;
@@ -105,6 +105,8 @@ impl Serving {
             .header_read_timeout(self.settings.head_time_max)
             // A larger head is answered 431.
             .max_header_size(self.settings.head_bytes_max)
+            // What hyper buffers of an answer before it waits for the socket; its default is six times as much.
+            .max_buf_size(self.settings.head_bytes_max.max(BUFFER_BYTES))
             .keep_alive(!late)
             .serve_connection(TokioIo::new(io), service);
         let mut draining = pin!(drained(self.drain));
@@ -135,9 +137,9 @@ impl Serving {
         let socket = connection.into_parts().io.into_inner().socket;
         // What was pipelined after an SSE request is dropped with hyper's buffer: it can have no answer.
         let Some(mut stream) = sender.reunite(socket) else { return };
-        if let Some((seat, place)) = leaving {
+        if let Some(Leave { seat, place, way }) = leaving {
             if let Ok(socket) = stream.into_std() {
-                self.reactors.serve(Ticket { socket: socket.into(), seat, place, permit });
+                self.reactors.serve(Ticket { socket: socket.into(), seat, place, way, permit });
             }
             return;
         }
@@ -203,3 +205,4 @@ async fn drained(mut drain: watch::Receiver<bool>) {
 }
 
 const HTTP2_STREAMS_MAX: u32 = 1000;
+const BUFFER_BYTES: usize = 64 * 1024;

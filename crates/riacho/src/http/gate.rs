@@ -104,7 +104,7 @@ fn never_fails(answered: Result<Response, Infallible>) -> Response {
 fn cors(origins: &Origins) -> CorsLayer {
     let expose = [header::RETRY_AFTER, header::ETAG, header::LOCATION, header::ALLOW];
     let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .expose_headers(expose)
         .max_age(Duration::from_secs(86_400));
     match origins {

@@ -12,6 +12,16 @@ mod publish;
 mod read;
 /// Streams are listed and emptied.
 mod streams;
+/// Tables are listed, read and emptied.
+mod tables;
+/// One row is read and written.
+mod row;
+/// What must hold of a row before.
+mod condition;
+/// Many changes of a table, made together or not at all.
+mod batch;
+/// All rows of a table at one moment.
+mod snapshot;
 /// Health, metrics, and the first page.
 mod operation;
 /// All decoders of a request, for the fuzz target.
@@ -28,7 +38,7 @@ pub mod server;
 
 pub use gate::Gate;
 
-use crate::{config::Origins, feed::Feeder, log::Log, metrics::Metrics, reactor::Reactors};
+use crate::{config::Origins, feed::Feeder, log::Log, metrics::Metrics, reactor::Reactors, schema::Schemas};
 use axum::{
     Router,
     extract::Request,
@@ -37,6 +47,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 use problem::Problem;
+use snapshot::Snapshots;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
 
@@ -53,6 +64,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     settings: Settings,
     publish_bytes: Arc<Semaphore>,
+    snapshots: Arc<Snapshots>,
     drain: watch::Receiver<bool>,
 }
 
@@ -79,6 +91,16 @@ pub struct Settings {
     pub long_poll_wait_max: Duration,
     /// Events of a long-poll page, and `tail=`.
     pub page_events_max: usize,
+    /// Bytes of a row's value, and of a patch.
+    pub row_bytes_max: usize,
+    /// What rows of tables must look like.
+    pub schemas: Schemas,
+    /// How long a snapshot is held for one reading, and between two pages.
+    pub snapshot_hold: Duration,
+    /// How long a shared cache may answer with a snapshot.
+    pub snapshot_max_age: Duration,
+    /// Snapshots held for readers of pages.
+    pub snapshots_max: usize,
 }
 
 impl App {
@@ -93,7 +115,14 @@ impl App {
     ) -> Self {
         let permits = settings.publish_bytes_in_flight_max.min(Semaphore::MAX_PERMITS);
         let publish_bytes = Arc::new(Semaphore::new(permits));
-        Self { shared: Arc::new(Shared { log, feeder, reactors, metrics, settings, publish_bytes, drain }) }
+        let snapshots = Snapshots::new(settings.snapshot_hold, settings.snapshots_max);
+        let shared = Shared { log, feeder, reactors, metrics, settings, publish_bytes, snapshots, drain };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The snapshots that are being read.
+    fn snapshots(&self) -> &Arc<Snapshots> {
+        &self.shared.snapshots
     }
 
     fn log(&self) -> &Log {
@@ -118,6 +147,18 @@ fn routes(app: App, extra: Router) -> Router {
             get(read::one).post(publish::one).delete(streams::empty).options(options_one),
         )
         .route("/streams/", any(unnamed))
+        .route("/tables", get(tables::list).options(options_list))
+        .route("/tables/", any(unnamed_table))
+        .route(
+            "/tables/{table}",
+            get(tables::one).post(batch::write).delete(tables::empty).options(options_one),
+        )
+        .route(
+            "/tables/{table}/{key}",
+            get(row::read).put(row::put).patch(row::patch).delete(row::delete).options(options_row),
+        )
+        .route("/tables/{table}/", any(keyless))
+        .route("/tables/{table}/{key}/{*more}", any(too_deep))
         .route("/healthz", get(operation::healthz))
         .route("/readyz", get(operation::readyz))
         .route("/metrics", get(operation::metrics))
@@ -136,6 +177,31 @@ async fn options_one() -> impl IntoResponse {
     (StatusCode::NO_CONTENT, [(header::ALLOW, "GET, HEAD, POST, DELETE, OPTIONS")])
 }
 
+async fn options_list() -> impl IntoResponse {
+    (StatusCode::NO_CONTENT, [(header::ALLOW, "GET, HEAD, OPTIONS")])
+}
+
+async fn options_row() -> impl IntoResponse {
+    (StatusCode::NO_CONTENT, [(header::ALLOW, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS")])
+}
+
+async fn unnamed_table() -> Problem {
+    Problem::bad("name_invalid", "Bad table name", "the table name is empty")
+}
+
+async fn keyless() -> Problem {
+    Problem::bad(
+        "key_invalid",
+        "Bad key",
+        "the key is empty; a table is at /tables/{table}, without the last slash",
+    )
+}
+
+async fn too_deep() -> Problem {
+    let detail = "a row is at /tables/{table}/{key}; a slash in a table's name or in a key is written `%2F`";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+}
+
 async fn unnamed() -> Problem {
     Problem::bad("name_invalid", "Bad stream name", "the stream name is empty")
 }
@@ -146,6 +212,9 @@ async fn method_not_allowed(request: Request) -> Problem {
 }
 
 async fn not_found(request: Request) -> Problem {
-    let detail = format!("there is nothing at `{}`; streams are at /streams/{{name}}", request.uri().path());
+    let detail = format!(
+        "there is nothing at `{}`; streams are at /streams/{{name}}, tables at /tables/{{table}}",
+        request.uri().path()
+    );
     Problem::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
 }

@@ -27,7 +27,7 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
 
 /// `GET /metrics`: OpenMetrics text.
 pub(super) async fn metrics(State(app): State<App>) -> Response {
-    let text = app.shared.metrics.render(&app.shared.log, &app.shared.reactors);
+    let text = app.shared.metrics.render(app.log(), &app.shared.reactors, app.snapshots().count());
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, "no-store")], text).into_response()
 }

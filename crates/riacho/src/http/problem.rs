@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, ErrorKind},
-    log::AppendError,
+    log::{self, AppendError},
 };
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -17,7 +17,9 @@ pub struct Problem {
     title: &'static str,
     detail: Cow<'static, str>,
     retry: bool,
-    line: Option<usize>,
+    /// Of 32 bits, since errors are moved about: no body has more lines or changes.
+    line: Option<u32>,
+    index: Option<u32>,
     limit: Option<&'static str>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -37,6 +39,7 @@ impl Problem {
             detail: detail.into(),
             retry: false,
             line: None,
+            index: None,
             limit: None,
             headers: Vec::new(),
         }
@@ -66,8 +69,14 @@ impl Problem {
 
     /// The same error, about the line `line` of the body, from 1.
     pub fn at_line(mut self, line: usize) -> Self {
-        self.line = Some(line);
+        self.line = u32::try_from(line).ok();
         self.detail = format!("line {line}: {}", self.detail).into();
+        self
+    }
+
+    /// The same error, about the change `index` of a batch, from 0.
+    pub fn at_index(mut self, index: usize) -> Self {
+        self.index = u32::try_from(index).ok();
         self
     }
 
@@ -75,6 +84,11 @@ impl Problem {
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// What is left of it for the metrics.
+    pub(super) fn refused(&self) -> Refused {
+        Refused { code: self.code, limit: self.limit }
     }
 
     /// Its stable code.
@@ -85,6 +99,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let refused = self.refused();
         let mut body = json!({
             "type": format!("urn:riacho:error:{}", self.code),
             "title": self.title,
@@ -93,8 +108,10 @@ impl IntoResponse for Problem {
             "detail": self.detail,
             "retry": self.retry,
         });
-        if let (Some(line), Some(body)) = (self.line, body.as_object_mut()) {
-            body.insert("line".into(), line.into());
+        for (name, place) in [("index", self.index), ("line", self.line)] {
+            if let (Some(place), Some(body)) = (place, body.as_object_mut()) {
+                body.insert(name.into(), place.into());
+            }
         }
         let mut response = (self.status, format!("{body}\n")).into_response();
         let headers = response.headers_mut();
@@ -103,8 +120,32 @@ impl IntoResponse for Problem {
         for (name, value) in self.headers {
             headers.insert(name, value);
         }
-        response.extensions_mut().insert(Refused { code: self.code, limit: self.limit });
+        response.extensions_mut().insert(refused);
         response
+    }
+}
+
+impl Problem {
+    /// There is no table of this name.
+    pub(super) fn no_table(table: &str) -> Self {
+        let detail = format!("there is no table `{table}`");
+        Self::new(StatusCode::NOT_FOUND, "table_unknown", "No such table", detail)
+    }
+
+    fn of_refused(refused: &log::Refused, detail: String) -> Self {
+        use log::Refused::{Condition, Exists, Missing, Patch, Schema, TooLarge};
+        let (status, code, title) = match refused {
+            Missing => (StatusCode::NOT_FOUND, "row_unknown", "No such row"),
+            Exists => (StatusCode::CONFLICT, "row_exists", "The row is there already"),
+            Condition(_) => {
+                (StatusCode::PRECONDITION_FAILED, "condition_failed", "The condition does not hold")
+            }
+            Patch(_) => (StatusCode::BAD_REQUEST, "patch_invalid", "Bad patch"),
+            TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "row_too_large", "Too large"),
+            Schema(_) => (StatusCode::UNPROCESSABLE_ENTITY, "schema_violated", "The row breaks the schema"),
+        };
+        let problem = Self::new(status, code, title, detail);
+        if matches!(refused, TooLarge(_)) { problem.limited_by("row_bytes_max") } else { problem }
     }
 }
 
@@ -130,6 +171,9 @@ impl From<AppendError> for Problem {
                 Self::new(status, "log_failed", "The server's log is read-only", detail)
             }
             AppendError::Closing => Self::overloaded("shutting_down", detail),
+            AppendError::UnknownStream(name) | AppendError::NotConfigured(name) if name.table().is_some() => {
+                Self::no_table(name.table().unwrap_or_default())
+            }
             AppendError::UnknownStream(_) | AppendError::NotConfigured(_) => {
                 Self::new(StatusCode::NOT_FOUND, "stream_unknown", "No such stream", detail)
             }
@@ -144,6 +188,17 @@ impl From<AppendError> for Problem {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self::new(status, "idempotency_key_reused", "Idempotency key used before", detail)
             }
+            AppendError::ReadOnly(..) => {
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                let allow = HeaderValue::from_static("GET, HEAD, OPTIONS");
+                Self::new(status, "table_read_only", "The table is fed by a source", detail)
+                    .with(header::ALLOW, allow)
+            }
+            AppendError::RowsFailed => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "rows_failed", "The server's rows are read-only", detail)
+            }
+            AppendError::Write(_, refused) => Self::of_refused(&refused, detail),
             AppendError::TooLarge => {
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
                 Self::new(status, "batch_too_large", "Too large", detail).limited_by("batch_bytes_max")
@@ -162,6 +217,11 @@ impl From<Error> for Problem {
                     "a part of the log is damaged; the server's operator can run `riacho log verify`";
                 Self::new(status, "log_damaged", "The log is damaged", detail)
             }
+            ErrorKind::Overloaded => Self::overloaded(
+                VIEWS_MAX,
+                "there are as many different subscriptions as there may be (limit views_max)",
+            )
+            .limited_by(VIEWS_MAX),
             _ => Self::new(
                 status,
                 "log_unreadable",
@@ -172,3 +232,6 @@ impl From<Error> for Problem {
         }
     }
 }
+
+/// The limit of views, by its name and as a code.
+pub(super) const VIEWS_MAX: &str = "views_max";

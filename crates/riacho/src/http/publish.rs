@@ -32,11 +32,16 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
     let query = Query::of(&parts.uri)?;
     let event_type = query.get("type").map(parse_type).transpose()?;
     let content = content(&parts.headers)?;
-    let bytes_max = match content {
-        Content::Lines => app.settings().batch_bytes_max,
-        Content::Text | Content::Json => app.settings().event_bytes_max,
+    let bound = match content {
+        Content::Lines => Bound::of_batch(app.settings()),
+        Content::Text | Content::Json => Bound {
+            bytes_max: app.settings().event_bytes_max,
+            lines: false,
+            code: "event_too_large",
+            limit: "event_bytes_max",
+        },
     };
-    let (text, permit) = receive(&app, &parts, body, bytes_max, content).await?;
+    let (text, permit) = receive(&app, &parts, body, bound).await?;
     let entries = match content {
         Content::Lines => lines(app.settings(), &text, false, |line, line_stream| match line_stream {
             Some(other) if other != stream.as_str() => {
@@ -65,8 +70,7 @@ pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Re
         return Err(unsupported(detail));
     }
     let event_type = Query::of(&parts.uri)?.get("type").map(parse_type).transpose()?;
-    let bytes_max = app.settings().batch_bytes_max;
-    let (text, permit) = receive(&app, &parts, body, bytes_max, Content::Lines).await?;
+    let (text, permit) = receive(&app, &parts, body, Bound::of_batch(app.settings())).await?;
     let entries = lines(app.settings(), &text, true, |line, stream| {
         let Some(stream) = stream else {
             return Err(Problem::bad("line_invalid", "Bad line", "the member `stream` is missing"));
@@ -83,7 +87,7 @@ async fn append(
     entries: Vec<Entry>,
     permit: OwnedSemaphorePermit,
 ) -> Result<Response, Problem> {
-    let key = idempotency_key(parts, text)?;
+    let key = idempotency_key(parts, &[text.as_bytes()])?;
     let appended = app.log().append_counted(Batch { entries, key }, Some(permit)).await?;
     Ok(created(app, appended))
 }
@@ -106,23 +110,12 @@ enum Content {
 }
 
 fn content(headers: &HeaderMap) -> Result<Content, Problem> {
-    if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
-        let coding = shown(&String::from_utf8_lossy(coding.as_bytes()));
-        return Err(unsupported(format!("bodies are taken as they are, not in the coding `{coding}`")));
-    }
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Content::Text) };
-    let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
-    let mut parts = text.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    let charset = parts.find_map(|p| p.strip_prefix("charset=")).map(|c| c.trim_matches('"').to_owned());
-    if let Some(charset) = charset.filter(|c| !matches!(c.as_str(), "utf-8" | "utf8" | "us-ascii")) {
-        return Err(unsupported(format!("the charset is utf-8, not `{}`", shown(&charset))));
-    }
-    match essence {
+    let essence = media_type(headers)?.unwrap_or_default();
+    match essence.as_str() {
         "application/json" => Ok(Content::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Content::Lines),
+        essence if is_ndjson(essence) => Ok(Content::Lines),
         // What curl says of `-d` unless told otherwise.
-        "" | "application/x-www-form-urlencoded" => Ok(Content::Text),
+        "" | FORM => Ok(Content::Text),
         other if other.starts_with("text/") => Ok(Content::Text),
         other => {
             let detail = format!(
@@ -134,7 +127,30 @@ fn content(headers: &HeaderMap) -> Result<Content, Problem> {
     }
 }
 
-fn unsupported(detail: impl Into<Cow<'static, str>>) -> Problem {
+/// The media type of a body in lower case, without parameters; none where nothing is said. It is in UTF-8 and not coded.
+pub(super) fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+        let coding = shown(&String::from_utf8_lossy(coding.as_bytes()));
+        return Err(unsupported(format!("bodies are taken as they are, not in the coding `{coding}`")));
+    }
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let charset = parts.find_map(|p| p.strip_prefix("charset=")).map(|c| c.trim_matches('"').to_owned());
+    if let Some(charset) = charset.filter(|c| !matches!(c.as_str(), "utf-8" | "utf8" | "us-ascii")) {
+        return Err(unsupported(format!("the charset is utf-8, not `{}`", shown(&charset))));
+    }
+    Ok(Some(essence.to_owned()))
+}
+
+/// Whether a media type is one of the names of NDJSON.
+pub(super) fn is_ndjson(essence: &str) -> bool {
+    matches!(essence, "application/x-ndjson" | "application/ndjson" | "application/jsonl")
+}
+
+/// The body is of another kind than is taken here.
+pub(super) fn unsupported(detail: impl Into<Cow<'static, str>>) -> Problem {
     Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "content_type_unsupported",
@@ -143,17 +159,44 @@ fn unsupported(detail: impl Into<Cow<'static, str>>) -> Problem {
     )
 }
 
-// Reads the body within its bounds; the permit stands for its bytes until the log has answered.
-async fn receive(
+/// How long a body may be, and what is said of one that is longer.
+#[derive(Clone, Copy)]
+pub(super) struct Bound {
+    /// Bytes.
+    pub(super) bytes_max: usize,
+    /// Whether it has lines, so that a fault in it is of one.
+    pub(super) lines: bool,
+    /// The error's code,
+    pub(super) code: &'static str,
+    /// and the limit that is hit.
+    pub(super) limit: &'static str,
+}
+
+impl Bound {
+    /// That of a batch of lines.
+    pub(super) fn of_batch(settings: &Settings) -> Self {
+        let bytes_max = settings.batch_bytes_max;
+        Self { bytes_max, lines: true, code: "batch_too_large", limit: "batch_bytes_max" }
+    }
+
+    fn exceeded(self) -> Problem {
+        let Self { bytes_max, code, limit, .. } = self;
+        let detail = format!("the body is larger than {bytes_max} bytes (limit {limit})");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, code, "Too large", detail).limited_by(limit)
+    }
+}
+
+/// Reads the body within its bounds; the permit stands for its bytes until the log has answered.
+pub(super) async fn receive(
     app: &App,
     parts: &Parts,
     body: Body,
-    bytes_max: usize,
-    content: Content,
+    bound: Bound,
 ) -> Result<(String, OwnedSemaphorePermit), Problem> {
+    let bytes_max = bound.bytes_max;
     let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(too_large(bytes_max, content));
+        return Err(bound.exceeded());
     }
     let bytes = u32::try_from(announced.unwrap_or(bytes_max).max(1)).unwrap_or(u32::MAX);
     let permit = Arc::clone(&app.shared.publish_bytes).try_acquire_many_owned(bytes).map_err(|_| {
@@ -170,7 +213,7 @@ async fn receive(
     };
     let bytes: Bytes = match collected {
         Ok(collected) => collected.to_bytes(),
-        Err(err) if err.is::<LengthLimitError>() => return Err(too_large(bytes_max, content)),
+        Err(err) if err.is::<LengthLimitError>() => return Err(bound.exceeded()),
         Err(_) => {
             let detail = format!("the body of {} {} broke off", parts.method, parts.uri.path());
             return Err(Problem::bad("body_incomplete", "Body incomplete", detail).retriable());
@@ -182,7 +225,7 @@ async fn receive(
             let at = err.utf8_error().valid_up_to();
             let problem =
                 Problem::bad("not_utf8", "Not UTF-8", format!("the body is not UTF-8 at byte {at}"));
-            if content != Content::Lines {
+            if !bound.lines {
                 return Err(problem);
             }
             let line = err.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
@@ -190,15 +233,6 @@ async fn receive(
         }
     };
     Ok((text, permit))
-}
-
-fn too_large(bytes_max: usize, content: Content) -> Problem {
-    let (code, limit) = match content {
-        Content::Lines => ("batch_too_large", "batch_bytes_max"),
-        Content::Text | Content::Json => ("event_too_large", "event_bytes_max"),
-    };
-    let detail = format!("the body is larger than {bytes_max} bytes (limit {limit})");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, code, "Too large", detail).limited_by(limit)
 }
 
 /// One line of a batch; what else reading gives (`id`, `time`) is passed over.
@@ -284,8 +318,10 @@ fn parse_type(text: &str) -> Result<EventType, Problem> {
         .map_err(|err| Problem::bad("type_invalid", "Bad event type", format!("the event type {err}")))
 }
 
-// The key and a fingerprint of the request (IETF draft "The Idempotency-Key HTTP Header Field").
-fn idempotency_key(parts: &Parts, body: &str) -> Result<Option<Key>, Problem> {
+/// The key and a fingerprint of the request: path, query, `Content-Type`, and what `more` there is, the body at least.
+///
+/// IETF draft "The Idempotency-Key HTTP Header Field".
+pub(super) fn idempotency_key(parts: &Parts, more: &[&[u8]]) -> Result<Option<Key>, Problem> {
     let Some(value) = parts.headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     // The draft's form is a quoted string; many clients send it bare.
@@ -296,11 +332,12 @@ fn idempotency_key(parts: &Parts, body: &str) -> Result<Option<Key>, Problem> {
     }
     let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     let content_type = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
-    let fingerprint = [target.as_bytes(), content_type, body.as_bytes()];
+    let fingerprint = [&[target.as_bytes(), content_type], more].concat();
     Ok(Some(Key { key: hash(&[key.as_bytes()]), body: hash(&fingerprint) }))
 }
 
-fn hash(parts: &[&[u8]]) -> [u8; 16] {
+/// The first half of a SHA-256 of all parts.
+pub(super) fn hash(parts: &[&[u8]]) -> [u8; 16] {
     let mut hasher = Sha256::new();
     for part in parts {
         // The length keeps the parts apart.
@@ -317,3 +354,6 @@ fn hash(parts: &[&[u8]]) -> [u8; 16] {
 // A body that is not there by then is given up; its bytes count against what may be in flight.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 const KEY_BYTES_MAX: usize = 255;
+
+/// What curl and HTML forms say unless told otherwise.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";

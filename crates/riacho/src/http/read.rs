@@ -3,15 +3,16 @@
 use super::{
     App,
     connection::Peer,
-    problem::Problem,
+    problem::{Problem, VIEWS_MAX},
     request::{self, Media, Query},
     streams,
 };
 use crate::{
+    feed::Way,
     log::{AppendError, Begun},
     reactor::jittered,
     transport::{
-        body,
+        body::{self, Leave},
         follower::Follower,
         long_poll::{self, Poll},
     },
@@ -23,7 +24,7 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use riacho_core::{
-    name::{Pattern, Selection, Selector},
+    name::{Pattern, Selection, Selector, StreamName},
     start::Start,
     time,
     transport::Form,
@@ -49,7 +50,20 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
     subscribe(&app, &request, Selection::one(name), media, closed).await
 }
 
-/// `GET /streams`: several streams, or the list of them.
+/// `GET /tables/{name}`, where it is read live.
+pub(super) async fn table(
+    app: &App,
+    request: &Parts,
+    name: StreamName,
+    media: Media,
+) -> Result<Response, Problem> {
+    if !app.log().may_exist(&name) {
+        return Err(AppendError::NotConfigured(name).into());
+    }
+    subscribe(app, request, Selection::one(name), media, false).await
+}
+
+/// `GET /streams`: several streams and tables, or the list of streams.
 pub(super) async fn many(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (request, _) = request.into_parts();
     let query = Query::of(&request.uri)?;
@@ -75,7 +89,21 @@ async fn subscribe(
     closed: bool,
 ) -> Result<Response, Problem> {
     let query = Query::of(&request.uri)?;
-    let start = request::start(&query, &request.headers)?;
+    let tables: Vec<&StreamName> = selection.tables().collect();
+    let (selection, start) = if tables.is_empty() {
+        (selection, request::start(&query, &request.headers)?)
+    } else {
+        let mut terms = request::terms(&query, selection.single().is_some())?;
+        let rules = app.log().rules().tables();
+        terms.old_value = tables.iter().all(|name| rules.of(name.table().unwrap_or_default()).old_value);
+        drop(tables);
+        (selection.on(terms), request::start_of_tables(&query, &request.headers)?)
+    };
+    if media == Media::Json && start == Start::Snapshot {
+        let detail = "as JSON changes are polled from a cursor: take the rows at /tables/{name} first, and go on from \
+                      their `cursor`";
+        return Err(Problem::bad("from_missing", "No start", detail));
+    }
     if matches!(start, Start::Tail(events) if events > TAIL_MAX) {
         let detail = format!("`tail` is at most {TAIL_MAX}; `from=` takes more");
         return Err(Problem::bad("tail_invalid", "Bad start", detail));
@@ -95,27 +123,40 @@ async fn subscribe(
     if app.draining() && media == Media::EventStream {
         return Ok(come_back(app));
     }
-    let begun = begin(app, selection, form, start).await?;
+    let begun = match begin(app, selection, form, start).await {
+        Err(problem) if problem.code() == VIEWS_MAX && media == Media::EventStream => {
+            let mut response = come_back(app);
+            response.extensions_mut().insert(problem.refused());
+            return Ok(response);
+        }
+        begun => begun?,
+    };
     if let Some(poll) = poll {
-        let page = long_poll::page(begun, poll, app.shared.drain.clone()).await?;
+        let feeder = std::sync::Arc::clone(&app.shared.feeder);
+        let page = long_poll::page(begun, poll, &feeder, app.shared.drain.clone()).await?;
         return Ok((headers(media), page).into_response());
     }
-    let Begun { seat, place, control } = begun;
+    let Begun { seat, place, way, control } = begun;
+    let fresh = matches!(&way, Way::Walk(walk) if walk.is_whole());
     let retry = jittered(app.settings().retry, random());
     // hyper frames this itself, whatever the form of the view.
     let unchunked = if media == Media::EventStream { Form::Sse { envelope, chunked: false } } else { form };
     let mut first = Vec::new();
-    unchunked.opening(&mut first, seat.log().position(place.after), retry, padding);
+    if fresh {
+        unchunked.opening_without_cursor(&mut first, retry, padding);
+    } else {
+        unchunked.opening(&mut first, seat.log().position(place.after), retry, padding);
+    }
     if let Some(control) = &control {
         unchunked.control(&mut first, seat.log().position(place.after), control);
     }
     let first = Bytes::from(first);
     let body = match (media, handoff) {
-        (Media::EventStream, Some(handoff)) => body::leaving(first, seat, place, handoff),
+        (Media::EventStream, Some(handoff)) => body::leaving(first, Leave { seat, place, way }, handoff),
         _ => {
             let feeder = std::sync::Arc::clone(&app.shared.feeder);
             let drain = app.shared.drain.clone();
-            let follower = Follower::new(seat, place, feeder, app.settings().heartbeat, drain);
+            let follower = Follower::new(seat, place, way, feeder, app.settings().heartbeat, drain);
             body::following(first, follower, retry)
         }
     };
@@ -130,7 +171,7 @@ async fn begin(app: &App, selection: Selection, form: Form, start: Start) -> Res
             let lost = |_| Problem::overloaded("shutting_down", "the server is shutting down");
             Ok(begun.map_err(lost)??)
         }
-        Start::Now | Start::Earliest | Start::After(_) | Start::Malformed => {
+        Start::Now | Start::Snapshot | Start::Earliest | Start::After(_) | Start::Malformed => {
             Ok(log.subscribe(&selection, form, start)?)
         }
     }
@@ -153,7 +194,7 @@ fn poll(app: &App, query: &Query, closed: bool) -> Result<Poll, Problem> {
     Ok(Poll { wait: if closed { Duration::ZERO } else { wait }, events_max })
 }
 
-// Drain is no error on a stream: any other status would end a native EventSource for good.
+// Neither drain nor overload is an error on a stream: any other status would end a native EventSource for good.
 fn come_back(app: &App) -> Response {
     let retry = jittered(app.settings().retry, random()).as_millis();
     // No blank line: a block that ends without an id would make the client forget its cursor.

@@ -5,8 +5,12 @@ use http::{HeaderMap, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 use riacho_core::{
     name::{Selection, Selector, StreamName},
+    predicate::{Params, Predicate, PredicateError, PredicateErrorKind, Projection},
     start::{Start, StartError},
+    table::{key::Key, terms::Terms},
+    time,
 };
+use std::{borrow::Cow, str::Utf8Error, time::Duration};
 
 /// The parameters of a query, in order.
 pub(super) struct Query(Vec<(String, String)>);
@@ -70,35 +74,125 @@ pub(super) fn parse_name(text: &str) -> Result<StreamName, Problem> {
         .map_err(|err| Problem::bad("name_invalid", "Bad stream name", format!("the stream name {err}")))
 }
 
-/// The streams that `stream=` parameters select; at most `max`.
+/// The streams and tables that `stream=` and `table=` parameters select; at most `max`.
 pub(super) fn selection(query: &Query, max: usize) -> Result<Option<Selection>, Problem> {
-    let mut selectors = Vec::new();
-    for text in query.all("stream") {
-        if selectors.len() == max {
-            let detail =
-                format!("a subscription has at most {max} `stream=` (limit streams_per_subscription_max)");
-            let limit = "streams_per_subscription_max";
-            return Err(Problem::bad(limit, "Too many streams", detail).limited_by(limit));
-        }
-        let selector = Selector::parse(text).map_err(|err| {
+    let streams = query.all("stream").map(|text| {
+        Selector::parse(text).map_err(|err| {
             let detail = format!("the stream name or pattern `{}` {err}", shown(text));
             Problem::bad("name_invalid", "Bad stream name", detail)
-        })?;
-        selectors.push(selector);
+        })
+    });
+    let tables = query.all("table").map(|text| parse_table(text).map(Selector::Exact));
+    let selectors: Vec<Selector> = streams.chain(tables).take(max + 1).collect::<Result<_, _>>()?;
+    if selectors.len() > max {
+        let detail = format!(
+            "a subscription has at most {max} `stream=` and `table=` (limit streams_per_subscription_max)"
+        );
+        let limit = "streams_per_subscription_max";
+        return Err(Problem::bad(limit, "Too many streams", detail).limited_by(limit));
     }
     Ok((!selectors.is_empty()).then(|| Selection::new(selectors)))
 }
 
-/// Where the subscription starts.
-pub(super) fn start(query: &Query, headers: &HeaderMap) -> Result<Start, Problem> {
+/// A table's name from outside, as the name of its stream.
+pub(super) fn parse_table(text: &str) -> Result<StreamName, Problem> {
+    StreamName::of_table(text).map_err(|err| {
+        let detail = format!("the table's name {err}").replace("the stream name ", "");
+        Problem::bad("name_invalid", "Bad table name", detail)
+    })
+}
+
+/// The rows and columns that are asked for: `where`, `params`, `columns`. `one` says whether a single table is read, of
+/// which alone there can be a question of rows.
+pub(super) fn rows_wanted(query: &Query, one: bool) -> Result<Terms, Problem> {
+    let mut terms = Terms::all();
+    let (text, params, columns) = (query.get("where"), query.get("params"), query.get("columns"));
+    if !one && (text.is_some() || params.is_some() || columns.is_some()) {
+        let detail = "`where`, `params` and `columns` are for readers of one table and nothing else";
+        return Err(Problem::bad("parameter_invalid", "Bad parameter", detail));
+    }
+    let refused = |parameter: &str, err: &PredicateError| {
+        let (code, title) = match (parameter, err.kind()) {
+            ("columns", _) => ("columns_invalid", "Bad columns"),
+            ("params", _) | (_, PredicateErrorKind::Params) => ("params_invalid", "Bad parameters"),
+            _ => ("where_invalid", "Bad predicate"),
+        };
+        Problem::bad(code, title, format!("`{parameter}`: {err}"))
+    };
+    let given = params.map(Params::parse).transpose().map_err(|err| refused("params", &err))?;
+    match (text, given) {
+        (Some(text), params) => {
+            let params = params.unwrap_or_default();
+            terms.predicate = Predicate::parse(text, &params).map_err(|err| refused("where", &err))?;
+        }
+        (None, Some(_)) => {
+            let detail = "`params` are those of `where`, which is missing";
+            return Err(Problem::bad("params_invalid", "Bad parameters", detail));
+        }
+        (None, None) => {}
+    }
+    let columns = columns.map(Projection::parse).transpose();
+    terms.columns = columns.map_err(|err| refused("columns", &err))?;
+    Ok(terms)
+}
+
+/// The terms on which tables are read live: [`rows_wanted`], `conflate` and `min_interval`.
+pub(super) fn terms(query: &Query, one: bool) -> Result<Terms, Problem> {
+    let mut terms = rows_wanted(query, one)?;
+    terms.conflate = query.flag("conflate")?.unwrap_or(true);
+    let interval = query.get("min_interval").filter(|text| *text != "0");
+    let parse = |text: &str| {
+        time::parse_duration(text).filter(|time| *time <= MIN_INTERVAL_MAX).ok_or_else(|| {
+            let longest = time::duration_text(MIN_INTERVAL_MAX);
+            let detail =
+                format!("`min_interval` is a duration up to {longest}, like 250ms, not `{}`", shown(text));
+            Problem::bad("parameter_invalid", "Bad parameter", detail)
+        })
+    };
+    terms.min_interval = interval.map(parse).transpose()?.filter(|interval| !interval.is_zero());
+    if terms.min_interval.is_some() && !terms.conflate {
+        let detail = "`min_interval` leaves steps out, and `conflate=0` asks for each of them";
+        return Err(Problem::bad("parameter_invalid", "Bad parameter", detail));
+    }
+    Ok(terms)
+}
+
+/// Whether the request says where to start.
+pub(super) fn has_start(query: &Query, headers: &HeaderMap) -> bool {
+    resume(query, headers).is_some() || query.get("from").is_some() || query.get("tail").is_some()
+}
+
+/// Where a subscription of tables starts: with their rows, unless something else is asked for.
+pub(super) fn start_of_tables(query: &Query, headers: &HeaderMap) -> Result<Start, Problem> {
+    if !has_start(query, headers) {
+        return Ok(Start::Snapshot);
+    }
+    match start(query, headers)? {
+        Start::Ago(_) | Start::Since(_) => {
+            let detail = "of a table `from` is `now`, `earliest` (all rows) or a cursor";
+            Err(Problem::bad("from_invalid", "Bad start", detail))
+        }
+        Start::Tail(_) => {
+            let detail = "`tail` is for streams; a table begins with its rows";
+            Err(Problem::bad("tail_invalid", "Bad start", detail))
+        }
+        start => Ok(start),
+    }
+}
+
+// The cursor to go on from, if the request has one.
+fn resume<'a>(query: &'a Query, headers: &'a HeaderMap) -> Option<&'a str> {
     // A header that is no text is a cursor that cannot be honoured: told in band, like any other.
     let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
-    let resume = header.filter(|cursor| !cursor.is_empty());
     // The names that polyfills and other servers' clients use.
     let names = ["last_event_id", "lastEventId", "lastEventID", "Last-Event-ID"];
-    let resume =
-        resume.or_else(|| names.iter().find_map(|name| query.get(name).filter(|cursor| !cursor.is_empty())));
-    Start::choose(resume, query.get("from"), query.get("tail")).map_err(|err| {
+    let query = || names.iter().find_map(|name| query.get(name).filter(|cursor| !cursor.is_empty()));
+    header.filter(|cursor| !cursor.is_empty()).or_else(query)
+}
+
+/// Where the subscription starts.
+pub(super) fn start(query: &Query, headers: &HeaderMap) -> Result<Start, Problem> {
+    Start::choose(resume(query, headers), query.get("from"), query.get("tail")).map_err(|err| {
         let code = match err {
             StartError::From => "from_invalid",
             StartError::Tail => "tail_invalid",
@@ -187,6 +281,49 @@ fn decode_form(text: &str) -> Result<String, Problem> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
     decoded
-        .map(std::borrow::Cow::into_owned)
+        .map(Cow::into_owned)
         .map_err(|_| Problem::bad("parameter_invalid", "Bad parameter", "a query parameter is not UTF-8"))
 }
+
+/// The table named by the path, percent-decoded: its stream.
+pub(super) fn table_name(uri: &Uri) -> Result<StreamName, Problem> {
+    let name = segment(uri, 0)
+        .map_err(|_| Problem::bad("name_invalid", "Bad table name", "the table's name is not UTF-8"))?;
+    parse_table(&name)
+}
+
+/// The row's key named by the path, percent-decoded.
+pub(super) fn row_key(uri: &Uri) -> Result<Key, Problem> {
+    let invalid = |what: &str| Problem::bad("key_invalid", "Bad key", format!("the key {what}"));
+    let key = segment(uri, 1).map_err(|_| invalid("is not UTF-8"))?;
+    Key::parse(&*key).map_err(|err| invalid(&err.to_string()))
+}
+
+// A segment of the path after `/tables/`; a slash in it is `%2F`.
+fn segment(uri: &Uri, number: usize) -> Result<Cow<'_, str>, Utf8Error> {
+    let mut segments = uri.path().strip_prefix("/tables/").unwrap_or_default().split('/');
+    percent_decode_str(segments.nth(number).unwrap_or_default()).decode_utf8()
+}
+
+/// Whether the reader takes gzip (RFC 9110, "Accept-Encoding").
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING);
+    let given: Vec<(String, u16)> = values
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::to_ascii_lowercase)
+        .map(|coding| {
+            let mut parts = coding.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default().to_owned();
+            let given = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1000), quality);
+            (name, given.unwrap_or(0))
+        })
+        .collect();
+    let of =
+        |names: &[&str]| given.iter().find(|(name, _)| names.contains(&&**name)).map(|(_, quality)| *quality);
+    of(&["gzip", "x-gzip"]).or_else(|| of(&["*"])).unwrap_or(0) > 0
+}
+
+// A reader that wants rows more seldom polls.
+const MIN_INTERVAL_MAX: Duration = Duration::from_secs(3600);

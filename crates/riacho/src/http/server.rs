@@ -49,6 +49,8 @@ pub struct Server {
     feeder: Arc<Feeder>,
     drain: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    /// Drops the snapshots that are held for too long.
+    expiring: JoinSet<()>,
 }
 
 impl Server {
@@ -87,6 +89,8 @@ impl Server {
             settings.http.clone(),
             draining.clone(),
         );
+        let mut expiring = JoinSet::new();
+        expiring.spawn(Arc::clone(app.snapshots()).expire());
         let serving = Serving {
             gate: Gate::new(app, extra(&log)),
             reactors: Arc::clone(&reactors),
@@ -96,7 +100,7 @@ impl Server {
         };
         let accept = Accept { serving, connections, drain_time: settings.drain };
         let accepting = tokio::spawn(accept.run(listener));
-        Ok(Self { address, log, reactors, feeder, drain, accepting })
+        Ok(Self { address, log, reactors, feeder, drain, accepting, expiring })
     }
 
     /// Where it listens.
@@ -113,7 +117,7 @@ impl Server {
     ///
     /// Until they have, new connections are answered: readers are told when to come back.
     pub async fn stop(self) {
-        let Self { log, reactors, feeder, drain, accepting, .. } = self;
+        let Self { log, reactors, feeder, drain, accepting, mut expiring, .. } = self;
         // There is always a receiver: the accepting task.
         let _ = drain.send(true);
         let drained = tokio::spawn(async move { reactors.drain().await });
@@ -123,6 +127,7 @@ impl Server {
         if drained.await.is_err() {
             tracing::error!("drain of the reactors panicked");
         }
+        expiring.shutdown().await;
         log.close().await;
         if tokio::task::spawn_blocking(move || feeder.close()).await.is_err() {
             tracing::error!("feeder panicked");

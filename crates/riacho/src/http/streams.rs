@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// `GET /streams` as JSON without `stream=`: a page of the list.
 pub(super) fn list(app: &App, query: &Query) -> Result<Response, Problem> {
@@ -32,7 +32,12 @@ pub(super) fn list(app: &App, query: &Query) -> Result<Response, Problem> {
             "closed": info.closed,
         })
     };
-    let mut body = json!({ "streams": found.iter().map(stream).collect::<Vec<_>>() });
+    Ok(page_of_list("streams", found.iter().map(stream).collect(), next))
+}
+
+/// A page of a list, `{"<member>":[…],"next"?}`.
+pub(super) fn page_of_list(member: &str, entries: Vec<Value>, next: Option<String>) -> Response {
+    let mut body = json!({ member: entries });
     if let (Some(next), Some(body)) = (next, body.as_object_mut()) {
         body.insert("next".into(), next.into());
     }
@@ -41,7 +46,7 @@ pub(super) fn list(app: &App, query: &Query) -> Result<Response, Problem> {
         (header::CACHE_CONTROL, "no-store"),
         (header::VARY, "accept"),
     ];
-    Ok((headers, format!("{body}\n")).into_response())
+    (headers, format!("{body}\n")).into_response()
 }
 
 /// `DELETE /streams/{name}`: empties it; its readers are told.
@@ -53,5 +58,5 @@ pub(super) async fn empty(State(app): State<App>, request: Request) -> Result<Re
     Ok((StatusCode::OK, headers, format!("{body}\n")).into_response())
 }
 
-const LIST_DEFAULT: usize = 100;
-const LIST_MAX: usize = 1000;
+pub(super) const LIST_DEFAULT: usize = 100;
+pub(super) const LIST_MAX: usize = 1000;

@@ -2,10 +2,13 @@
 
 use super::{
     Settings,
+    condition::of_write,
     decode::small,
     publish::{entry, lines},
-    request::{Media, Query, media, parse_name, start, stream_name},
+    request::{Media, Query, media, parse_name, row_key, start, stream_name, table_name},
+    snapshot::token,
 };
+use crate::log::Condition;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use proptest::prelude::*;
 
@@ -36,6 +39,37 @@ proptest! {
         let uri: Uri = format!("/streams/{encoded}").parse().unwrap();
         let parsed = stream_name(&uri).unwrap();
         prop_assert_eq!(parsed.as_str(), name);
+    }
+
+    #[test]
+    fn a_table_and_a_key_in_the_path_are_those_that_were_encoded(table in "[a-z/ é?#%&+.-]{1,8}", key in "[a-z/ é?#%&+.\n-]{1,8}") {
+        let encoded = [&table, &key].map(|text| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string());
+        let uri: Uri = format!("/tables/{}/{}", encoded[0], encoded[1]).parse().unwrap();
+        // Reserved for the server.
+        if table.split('/').next() != Some("-") {
+            let parsed = table_name(&uri).unwrap();
+            prop_assert_eq!(parsed.table(), Some(&*table));
+        }
+        let parsed = row_key(&uri).unwrap();
+        prop_assert_eq!(parsed.as_str(), key);
+    }
+
+    #[test]
+    fn any_condition_is_parsed_or_refused(text in "(\\*|W/|\"|, ?|1-[0-9a]|x| ){0,8}") {
+        let epoch = riacho_core::position::Epoch(std::num::NonZeroU64::MIN);
+        let condition = of_write(&headers(header::IF_MATCH, &text), epoch);
+        if let Ok(Condition::Match(Some(offsets))) = condition {
+            prop_assert!(offsets.len() <= text.matches("1-").count());
+            prop_assert!(text.contains('"'));
+        }
+    }
+
+    #[test]
+    fn any_token_of_a_page_is_parsed_or_refused(text in "[0-9a-fA-F]{30,33}-?[0-9a-fG]{0,6}") {
+        if let Some((_, key)) = token(&text) {
+            let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
+            prop_assert_eq!(text.split_once('-').unwrap().1, hex);
+        }
     }
 
     #[test]

@@ -7,23 +7,27 @@
 use crate::{
     config::StreamRules,
     error::{Error, ErrorKind},
-    view::{Lagging, SharedView, Sweeper, ViewLimits, Views},
+    feed::{Way, walk::Walk},
+    rows::{LogEnd, Rows, RowsSettings, Snapshot},
+    schema::Schemas,
+    view::{Lagging, SharedView, Sweeper, ViewLimits, Views, Wakes, pace},
 };
 use order::Order;
 use riacho_core::{
     event::{Data, Event, EventType},
-    name::{Selection, StreamName},
+    name::{Selection, StreamName, table_of},
     position::{Epoch, Offset, Position},
     start::Start,
+    table::fold::Fold,
     time::Millis,
-    transport::{Control, Form, ResetReason},
+    transport::{Control, Form, ResetReason, Resume},
 };
 use std::{
     fmt::{self, Display, Formatter},
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -37,6 +41,8 @@ pub mod store;
 mod streams;
 /// Streams in the order of their names.
 mod by_name;
+/// Writes to tables, judged.
+mod table;
 /// What the order lock guards.
 mod order;
 /// The thread that commits durable events.
@@ -45,6 +51,7 @@ mod writer;
 pub mod offline;
 
 pub use order::State;
+pub use table::{Condition, Refused, RowWrite, TableWrite};
 
 /// A log that is open. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +65,9 @@ struct Shared {
     /// The newest visible offset.
     published: AtomicU64,
     reader: store::Reader,
+    rows: Rows,
+    /// Bytes of all snapshots that are kept encoded or being sent.
+    snapshot_bytes: Arc<AtomicUsize>,
     queue: writer::Queue,
     writer: Mutex<Option<JoinHandle<()>>>,
     settings: Settings,
@@ -77,6 +87,14 @@ pub struct Settings {
     pub store: store::StoreSettings,
     /// Bytes of `memory` streams' events, all together.
     pub memory_bytes_max: usize,
+    /// What rows of tables must look like.
+    pub schemas: Schemas,
+    /// Bytes of a row's value.
+    pub row_bytes_max: usize,
+    /// The file of rows.
+    pub rows: RowsSettings,
+    /// Views in all.
+    pub views_max: usize,
     /// Streams in all.
     pub streams_max: usize,
     /// Idempotency keys remembered.
@@ -145,8 +163,10 @@ pub struct Key {
 pub struct Appended {
     /// The first event's offset.
     pub first: Offset,
-    /// How many events.
+    /// How many events; none where a write found everything as asked already, `first` being the newest change of it.
     pub count: u32,
+    /// Whether it is the one change that made a row come into being.
+    pub created: bool,
 }
 
 impl Appended {
@@ -179,6 +199,12 @@ pub enum AppendError {
     KeyReused,
     /// The batch does not fit into one commit.
     TooLarge,
+    /// A write to a table, counted from 0, cannot be made.
+    Write(usize, Refused),
+    /// The table is fed by the source of this name.
+    ReadOnly(StreamName, Arc<str>),
+    /// The rows cannot be read or written.
+    RowsFailed,
 }
 
 /// What a page of reading gave.
@@ -206,8 +232,10 @@ pub struct Place {
 pub struct Begun {
     /// Keeps the view.
     pub seat: Seat,
-    /// Where to read from.
+    /// Where to read from,
     pub place: Place,
+    /// and by what.
+    pub way: Way,
     /// What the subscriber must be told first.
     pub control: Option<Control>,
 }
@@ -302,25 +330,37 @@ impl Log {
             let op = format!("open the directory {}", directory.display());
             Error::new(ErrorKind::Unavailable, op).caused_by(err)
         })?;
-        Self::open_on(Arc::new(disk), settings, now)
+        Self::open_on(Arc::new(disk), directory, settings, now)
     }
 
-    /// Opens the log on `disk`; see [`Log::open`].
+    /// Opens the log on `disk`, its rows in `directory`; see [`Log::open`].
     ///
     /// # Errors
     /// As [`Log::open`].
-    pub fn open_on(disk: Arc<dyn store::Disk>, settings: Settings, now: Millis) -> Result<Self, Error> {
+    pub fn open_on(
+        disk: Arc<dyn store::Disk>,
+        directory: &Path,
+        settings: Settings,
+        now: Millis,
+    ) -> Result<Self, Error> {
         let (store, recovered) = store::Store::open(disk, settings.store.clone(), [random(), random()], now)?;
         let epoch = recovered.epoch;
         let reader = store.reader();
         let published = AtomicU64::new(recovered.next - 1);
-        let order = Order::recover(recovered, &settings);
+        let end = LogEnd { epoch, last: recovered.next - 1 };
+        let rows = Rows::open(directory, settings.rows.clone(), end)?;
+        let newest_change = replay(&reader, &rows)?;
+        let mut order = Order::recover(recovered, &settings);
+        order.newest_change = newest_change;
+        order.recall_tables(&rows, &settings);
         let (queue, acks) = writer::Queue::new();
         let shared = Arc::new(Shared {
             epoch,
             order: Mutex::new(order),
             published,
             reader,
+            rows,
+            snapshot_bytes: Arc::default(),
             queue,
             writer: Mutex::new(None),
             settings,
@@ -401,6 +441,118 @@ impl Log {
         Ok(appended.first)
     }
 
+    /// Makes writes to a table: when this returns, they are durable and visible. `hold` as for a batch of events.
+    ///
+    /// Not cancel safe: dropped, they may be made all the same.
+    ///
+    /// # Errors
+    /// None of the writes is made.
+    pub async fn write(
+        &self,
+        write: TableWrite,
+        hold: Option<OwnedSemaphorePermit>,
+    ) -> Result<Appended, AppendError> {
+        // Changes that wait to be applied to the rows are in memory: so many and no more.
+        if self.shared.rows.lags() {
+            self.shared.rows.caught_up().await;
+        }
+        let (appended, lagging) = self.shared.queue.send(writer::What::Write(write), hold).await?;
+        lagging.wait().await;
+        Ok(appended)
+    }
+
+    /// Notes that `source` feeds the table: nobody else may write to it. Later calls override.
+    pub fn set_source(&self, table: StreamName, source: Arc<str>) {
+        self.lock().sources.insert(table, source);
+    }
+
+    /// The source that feeds the table, if one does.
+    pub fn source_of(&self, table: &StreamName) -> Option<Arc<str>> {
+        self.lock().sources.get(table).cloned()
+    }
+
+    /// The rows of tables.
+    pub fn rows(&self) -> &Rows {
+        &self.shared.rows
+    }
+
+    /// The rows of a table as they are, and the offset at which they are that.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub(crate) fn rows_of(&self, table: &StreamName) -> Result<(Snapshot, Offset), Error> {
+        let published = self.published();
+        let rows = self.shared.rows.snapshot(table)?;
+        if rows.newest() > self.published() {
+            // It was taken while its newest change was becoming visible, which is done under the order lock.
+            drop(self.lock());
+        }
+        let at = published.max(rows.newest());
+        Ok((rows, at))
+    }
+
+    /// Changes of tables, each since an offset, and the offset up to which they are told; none where they are not all in
+    /// memory or more than `bytes_max`.
+    pub(crate) fn changes_in_memory(
+        &self,
+        tables: &[(StreamName, Offset)],
+        bytes_max: usize,
+    ) -> Option<(Fold, Offset)> {
+        let order = self.lock();
+        let published = self.published();
+        let (mut changes, mut bytes) = (Vec::new(), 0);
+        for (table, after) in tables {
+            let trimmed = order.streams.by_name(table.as_str()).map_or(0, |stream| stream.trimmed);
+            if *after < order.streams.tail_base().max(trimmed) && *after < published {
+                return None;
+            }
+            let selection = Selection::one(table.clone());
+            let wanted = Wanted {
+                selection: &selection,
+                after: *after,
+                upto: published,
+                bytes_max,
+                only_memory: false,
+            };
+            let (events, upto) = order.streams.read(&wanted);
+            bytes += events.iter().map(|event| event.data.text.len()).sum::<usize>();
+            if upto < published || bytes > bytes_max {
+                return None;
+            }
+            changes.extend(events);
+        }
+        drop(order);
+        let mut fold = Fold::default();
+        changes.iter().for_each(|event| fold.add(event));
+        Some((fold, published))
+    }
+
+    /// Whether the log has every change after `after` of the tables of the selection.
+    pub(crate) fn keeps_changes(&self, selection: &Selection, after: Offset) -> bool {
+        self.lock().keeps_changes(selection, after)
+    }
+
+    /// Bytes of events that the largest transaction may be in memory: a frame of the log holds it whole.
+    pub(crate) fn transaction_bytes_max(&self) -> usize {
+        usize::try_from(self.shared.settings.store.frame_bytes_max).unwrap_or(usize::MAX).saturating_mul(4)
+    }
+
+    /// Bytes of snapshots that are kept encoded or being sent.
+    pub(crate) fn snapshot_bytes(&self) -> &Arc<AtomicUsize> {
+        &self.shared.snapshot_bytes
+    }
+
+    // Tells the readers of a paced view what has come together.
+    fn flush(&self, view: &Arc<SharedView>) {
+        let mut wakes = Wakes::default();
+        {
+            let order = self.lock();
+            order.views.flush(view, order.time(), &mut wakes);
+        }
+        // Nobody waits for readers that asked to be told seldom.
+        drop(wakes.wake());
+    }
+
     /// Begins a subscription. May read from disk: not for an async task where `start` is a time or a tail.
     ///
     /// # Errors
@@ -413,13 +565,19 @@ impl Log {
                 let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
                 Some(self.before_time(crate::clock::now().saturating_sub(ago))?)
             }
-            Start::Now | Start::Earliest | Start::After(_) | Start::Malformed => None,
+            Start::Now | Start::Snapshot | Start::Earliest | Start::After(_) | Start::Malformed => None,
         };
         let mut order = self.lock();
         let published = self.published();
+        let only_tables = selection.terms().is_some() && selection.without_tables().is_empty();
         let all = |reason| {
             let streams = selection.selectors().iter().map(|s| s.as_str().to_owned()).collect();
-            Some(Control::Reset { reason, streams })
+            let resume = match selection.terms() {
+                None => Resume::Here,
+                Some(_) if only_tables => Resume::Nowhere,
+                Some(_) => Resume::Anew,
+            };
+            Some(Control::Reset { reason, streams, resume })
         };
         let (after, control) = match start {
             Start::After(position) if position.epoch != self.shared.epoch => {
@@ -429,19 +587,46 @@ impl Log {
                 (order.earliest(selection, published), all(ResetReason::Ahead))
             }
             Start::After(position) => {
-                let lost = order.lost(selection, Place { after: position.offset, trims: 0 });
-                let reset = Control::Reset { reason: ResetReason::Trimmed, streams: lost.clone() };
+                let mut lost = order.lost(selection, Place { after: position.offset, trims: 0 });
+                // A table has lost nothing while its rows tell what changed.
+                lost.retain(|name| table_of(name).is_none());
+                let floor = |table: &&StreamName| self.shared.rows.table(table).map_or(0, |t| t.floor);
+                let tables = selection.tables().filter(|table| floor(table) > position.offset);
+                lost.extend(tables.map(StreamName::to_string));
+                let whole = only_tables
+                    && selection.tables().all(|table| lost.iter().any(|lost| lost == table.as_str()));
+                let resume = if whole { Resume::Nowhere } else { Resume::Here };
+                let reset = Control::Reset { reason: ResetReason::Trimmed, streams: lost.clone(), resume };
                 (position.offset, (!lost.is_empty()).then_some(reset))
             }
             Start::Malformed => (order.earliest(selection, published), all(ResetReason::Malformed)),
             Start::Earliest => (order.earliest(selection, published), None),
-            Start::Now => (published, None),
+            Start::Now | Start::Snapshot => (published, None),
             Start::Tail(_) | Start::Since(_) | Start::Ago(_) => (found.unwrap_or(published), None),
         };
+        let way = match (&control, start) {
+            _ if selection.terms().is_none() => Way::Events,
+            (Some(Control::Reset { resume: Resume::Nowhere, .. }), _) | (None, Start::Snapshot) => {
+                Way::Walk(Box::new(Walk::whole(selection)))
+            }
+            (None, Start::Earliest) if only_tables => Way::Walk(Box::new(Walk::whole(selection))),
+            (Some(Control::Reset { resume: Resume::Here, streams, .. }), _) => {
+                Way::Walk(Box::new(Walk::since(selection, after, streams)))
+            }
+            // All that is kept of the streams beside the tables, and these as they are.
+            (Some(Control::Reset { resume: Resume::Anew, .. }), _) | (None, Start::Earliest) => {
+                Way::Walk(Box::new(Walk::whole_beside(selection, after)))
+            }
+            _ => Way::Events,
+        };
         let place = Place { after, trims: order.streams.trims };
-        let view = order.enter_view(selection, form, after, published, &self.shared.settings);
+        let view = order.enter_view(selection, form, after, published, &self.shared.settings)?;
         drop(order);
-        Ok(Begun { seat: Seat { log: self.clone(), view }, place, control })
+        if let Some(paced) = view.begin_pace() {
+            let log = self.clone();
+            tokio::spawn(pace(paced, Arc::downgrade(&view), move |view| log.flush(view)));
+        }
+        Ok(Begun { seat: Seat { log: self.clone(), view }, place, way, control })
     }
 
     /// Reads events of the selection after `place`, at most about `bytes_max` of them, and moves `place` on. May read
@@ -508,6 +693,7 @@ impl Log {
     pub fn may_exist(&self, name: &StreamName) -> bool {
         self.shared.settings.creates(name)
             || self.lock().streams.by_name(name.as_str()).is_some_and(|stream| stream.exists)
+            || self.shared.rows.table(name).is_some()
     }
 
     /// The log's state.
@@ -529,7 +715,8 @@ impl Log {
         self.lock().views.iter().map(|view| view.lag_bytes()).max().unwrap_or(0)
     }
 
-    /// Commits what is queued, writes the clean end and stops the writer thread. Appends after this are refused.
+    /// Commits what is queued, writes the clean end, applies all changes to the rows and stops both threads. Appends after
+    /// this are refused.
     pub async fn close(&self) {
         self.shared.queue.close();
         let thread = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -538,6 +725,10 @@ impl Log {
             if !matches!(joined, Ok(Ok(()))) {
                 tracing::error!("log writer thread panicked");
             }
+        }
+        let rows = self.shared.rows.clone();
+        if tokio::task::spawn_blocking(move || rows.close()).await.is_err() {
+            tracing::error!("closing the rows panicked");
         }
     }
 
@@ -651,6 +842,12 @@ impl Display for AppendError {
             }
             Self::KeyReused => f.write_str("the idempotency key was used for another request"),
             Self::TooLarge => f.write_str("the batch does not fit into one commit"),
+            Self::Write(_, refused) => refused.fmt(f),
+            Self::ReadOnly(table, source) => {
+                let table = table.table().unwrap_or_default();
+                write!(f, "the table `{table}` is fed by the source `{source}` and takes no other writes")
+            }
+            Self::RowsFailed => f.write_str("the file of rows cannot be read or written"),
         }
     }
 }
@@ -668,6 +865,31 @@ impl From<&Error> for AppendError {
     }
 }
 
+// Gives the rows every change that they do not have yet; gives the newest change there is.
+fn replay(reader: &store::Reader, rows: &Rows) -> Result<Offset, Error> {
+    let mut transaction: Vec<Arc<Event>> = Vec::new();
+    let mut newest = rows.applied();
+    reader.changes(newest, |replayed| match replayed {
+        store::Replayed::Change(event) => {
+            newest = event.offset;
+            let last = event.change.as_ref().is_none_or(|change| change.last);
+            transaction.push(Arc::new(event));
+            if last {
+                rows.publish(&transaction);
+                transaction.clear();
+            }
+            while rows.lags() && rows.failed().is_none() {
+                std::thread::sleep(REPLAY_PAUSE);
+            }
+        }
+        store::Replayed::Emptied { table, upto, time } => {
+            newest = upto;
+            rows.empty(&table, upto, time);
+        }
+    })?;
+    Ok(newest)
+}
+
 /// A number that nobody can guess.
 pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
@@ -677,5 +899,7 @@ pub(crate) fn random() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+// Between two looks whether the rows have caught up with what is replayed.
+const REPLAY_PAUSE: Duration = Duration::from_millis(1);
 // What one step of counting reads.
 const READ_BYTES: usize = 1024 * 1024;

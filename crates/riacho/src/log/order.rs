@@ -4,15 +4,22 @@ use super::{
     AppendError, Appended, Entry, Log, Place, Settings,
     store::Recovered,
     streams::{Said, StreamIndex, Streams, Wanted},
+    table::Made,
     writer::Hold,
 };
-use crate::view::{Lagging, SharedView, Views, Wakes};
+use crate::{
+    encode::encode_run,
+    error::{Error, ErrorKind},
+    rows::Rows,
+    view::{Lagging, SharedView, Views, Wakes},
+};
 use riacho_core::{
-    event::Event,
+    event::{Change, Data, Event, Operation},
     name::{Selection, Selector, StreamName},
     position::{Epoch, Offset, Position},
+    table::message::Mark,
     time::Millis,
-    transport::{Control, Form, ResetReason},
+    transport::{Control, Form, ResetReason, Resume},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -50,6 +57,10 @@ pub(super) struct Order {
     pub streams: Streams,
     pub views: Views,
     pub keys: Keys,
+    /// Tables that a source feeds.
+    pub sources: HashMap<StreamName, Arc<str>>,
+    /// The newest change of any row.
+    pub newest_change: Offset,
 }
 
 impl Order {
@@ -89,7 +100,7 @@ impl Order {
                 key.key,
                 Answer {
                     body: key.body,
-                    appended: Appended { first: key.first, count: key.count },
+                    appended: Appended { first: key.first, count: key.count, created: key.created },
                     time: key.time,
                 },
             );
@@ -105,6 +116,23 @@ impl Order {
             streams,
             views: Views::new(recovered.epoch, settings.views),
             keys,
+            sources: HashMap::new(),
+            newest_change: 0,
+        }
+    }
+
+    /// Makes a place for each table that has rows, though the log may remember none of its changes.
+    pub(super) fn recall_tables(&mut self, rows: &Rows, settings: &Settings) {
+        for table in rows.tables() {
+            let index = match self.streams.find(table.name.as_str()) {
+                Some(index) => index,
+                None => self.add_stream(&table.name, settings),
+            };
+            if let Some(stream) = self.streams.get_mut(index) {
+                stream.newest = stream.newest.max(table.newest).max(1);
+                stream.trimmed = stream.trimmed.max(if stream.count == 0 { table.newest } else { 0 });
+                self.streams.exists(index);
+            }
         }
     }
 
@@ -191,13 +219,58 @@ impl Order {
                 stream: self.streams.get(*index).map_or_else(|| entry.stream.clone(), |s| s.name.clone()),
                 event_type: entry.event_type.clone(),
                 data: entry.data.clone(),
+                change: None,
             };
             (*index, Arc::new(event))
         };
         let events: Assigned = entries.iter().zip(streams).zip(first..).map(event).collect();
         self.next += events.len() as u64;
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        (Appended { first, count }, events)
+        (Appended { first, count, created: false }, events)
+    }
+
+    /// Gives the changes `made` in one table their offsets, the time, and the name of their transaction.
+    pub(super) fn assign_changes(
+        &mut self,
+        index: StreamIndex,
+        made: Vec<Made>,
+        txid: Option<&str>,
+        now: Millis,
+    ) -> (Appended, Assigned) {
+        self.time = self.time.max(now);
+        let (first, count) = (self.next, made.len());
+        let name = self.streams.get(index).map(|stream| stream.name.clone());
+        let Some(stream) = name else { return (Appended { first, count: 0, created: false }, Vec::new()) };
+        let created = matches!(&*made, [Made { operation: Operation::Insert, .. }]);
+        self.next += count as u64;
+        let last = Position { epoch: self.epoch, offset: self.next - 1 };
+        let txid = txid.map(Arc::from).or_else(|| (count > 1).then(|| Arc::from(last.to_string())));
+        let event = |(made, offset): (Made, Offset)| {
+            let Made { key, operation, old, new } = made;
+            let change = Change { key, operation, old, txid: txid.clone(), last: offset == last.offset };
+            let event = Event {
+                offset,
+                time: self.time,
+                stream: stream.clone(),
+                event_type: None,
+                data: Data { text: new, json: true },
+                change: Some(Box::new(change)),
+            };
+            (index, Arc::new(event))
+        };
+        let events: Assigned = made.into_iter().zip(first..).map(event).collect();
+        if let Some(stream) = self.streams.get_mut(index) {
+            // One claim for each event, as they are released; the first was taken with the place.
+            let more = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
+            stream.busy_mut().claims += more;
+        }
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        (Appended { first, count, created }, events)
+    }
+
+    /// The time of the newest event.
+    pub(super) fn time(&self) -> Millis {
+        self.time
     }
 
     /// The offset that is given next.
@@ -241,9 +314,20 @@ impl Order {
         stats.events.fetch_add(events.len() as u64, Ordering::Relaxed);
         let mut bytes = 0;
         let mut memory = Vec::new();
+        let mut transaction = Vec::new();
         for (index, event) in events {
             bytes += event.data.text.len() as u64;
-            if let Some(stream) = self.streams.get(index) {
+            if let Some(change) = &event.change {
+                transaction.push((index, Arc::clone(&event)));
+                if change.last {
+                    self.publish_transaction(&transaction, log, wakes);
+                    transaction.clear();
+                }
+            } else if let Some(stream) = self.streams.get(index) {
+                // Cursors only grow: what waits to be told of tables beside this stream comes before.
+                for view in stream.busy().views.iter().filter(|view| view.is_paced()) {
+                    self.views.flush(view, self.time, wakes);
+                }
                 let encode = |form: Form, out: &mut Vec<u8>| form.event(out, self.epoch, &event);
                 self.views.append(&stream.busy().views, event.offset, event.time, wakes, encode);
                 if stream.memory() && memory.last() != Some(&index) {
@@ -259,17 +343,57 @@ impl Order {
         self.streams.evict();
     }
 
+    // Makes the changes of one transaction visible, to the rows and in each view as one piece.
+    fn publish_transaction(&mut self, changes: &[(StreamIndex, Arc<Event>)], log: &Log, wakes: &mut Wakes) {
+        let events: Vec<Arc<Event>> = changes.iter().map(|(_, event)| Arc::clone(event)).collect();
+        log.shared.rows.publish(&events);
+        self.newest_change = events.last().map_or(self.newest_change, |event| event.offset);
+        let readers = |index| self.streams.get(index).and_then(|stream| stream.busy().readers.as_deref());
+        self.views.append_changes(changes.iter().map(|(index, event)| (readers(*index), event)), wakes);
+    }
+
     /// Makes the emptying of a stream visible; end it with [`Order::settle`].
-    pub(super) fn publish_emptied(&mut self, index: StreamIndex, offset: Offset, wakes: &mut Wakes) {
+    pub(super) fn publish_emptied(
+        &mut self,
+        index: StreamIndex,
+        offset: Offset,
+        log: &Log,
+        wakes: &mut Wakes,
+    ) {
         let Some(stream) = self.streams.get_mut(index) else { return };
         (stream.count, stream.bytes) = (0, 0);
         stream.newest = offset;
-        let control = Control::reset_one(ResetReason::Deleted, &stream.name);
+        let name = stream.name.clone();
+        let mut control = Control::reset_one(ResetReason::Deleted, &name);
         let position = Position { epoch: self.epoch, offset };
         let views = stream.busy().views.clone();
         self.streams.trim(index, offset);
-        let encode = |form: Form, out: &mut Vec<u8>| form.control(out, position, &control);
-        self.views.append(&views, offset, self.time, wakes, encode);
+        let Some(table) = name.table() else {
+            let encode = |form: Form, out: &mut Vec<u8>| form.control(out, position, &control);
+            return self.views.append(&views, offset, self.time, wakes, encode);
+        };
+        log.shared.rows.empty(&name, offset, self.time);
+        self.newest_change = offset;
+        for view in &views {
+            // Of other tables what waits to be told still holds, and comes before.
+            self.views.flush(view, self.time, wakes);
+        }
+        // The reset and a snapshot of nothing.
+        let (alone, beside): (Vec<_>, Vec<_>) =
+            views.into_iter().partition(|view| view.selection().without_tables().is_empty());
+        for (views, resume) in [(alone, Resume::Nowhere), (beside, Resume::Here)] {
+            if let Control::Reset { resume: of, .. } = &mut control {
+                *of = resume;
+            }
+            let encode = |form: Form, out: &mut Vec<u8>| {
+                form.control(out, position, &control);
+                form.framed(out, |out| {
+                    form.mark(out, None, table, Mark::SnapshotStart);
+                    form.mark(out, Some(position), table, Mark::SnapshotEnd);
+                });
+            };
+            self.views.append(&views, offset, self.time, wakes, encode);
+        }
     }
 
     /// Lets readers see all that was published, unless a commit is in flight whose offsets come before.
@@ -313,6 +437,12 @@ impl Order {
         lost
     }
 
+    /// Whether every change after `after` of the tables of the selection is kept.
+    pub(super) fn keeps_changes(&self, selection: &Selection, after: Offset) -> bool {
+        let trimmed = |name: &StreamName| self.streams.by_name(name.as_str()).map_or(0, |s| s.trimmed);
+        selection.tables().all(|name| trimmed(name) <= after)
+    }
+
     /// Whether the event is no longer kept.
     pub(super) fn is_trimmed(&self, event: &Event) -> bool {
         self.streams.by_name(event.stream.as_str()).is_some_and(|stream| event.offset <= stream.trimmed)
@@ -329,11 +459,15 @@ impl Order {
         after: Offset,
         published: Offset,
         settings: &Settings,
-    ) -> Arc<SharedView> {
+    ) -> Result<Arc<SharedView>, Error> {
         if let Some(view) = self.views.find(selection, form) {
             let view = Arc::clone(view);
             Views::enter(&view);
-            return view;
+            return Ok(view);
+        }
+        if self.views.totals().0 >= settings.views_max {
+            let op = "make one more view: there are as many as `views_max` allows";
+            return Err(Error::new(ErrorKind::Overloaded, op));
         }
         for name in selection.names() {
             // Under a name that has no stream yet, so that the view is found when it comes into being; before the view
@@ -344,7 +478,8 @@ impl Order {
         }
         let mut base = published;
         let mut events = Vec::new();
-        if after < published && after >= self.streams.tail_base() {
+        // What a reader of tables missed is told by their rows.
+        if after < published && after >= self.streams.tail_base() && selection.terms().is_none() {
             let wanted =
                 Wanted { selection, after, upto: published, bytes_max: BACKFILL_BYTES, only_memory: false };
             let (found, upto) = self.streams.read(&wanted);
@@ -355,18 +490,17 @@ impl Order {
         }
         let view = self.views.add(selection, form, base);
         let mut wakes = Wakes::default();
-        for event in events {
-            let encode = |form: Form, out: &mut Vec<u8>| form.event(out, self.epoch, &event);
-            self.views.append(std::slice::from_ref(&view), event.offset, event.time, &mut wakes, encode);
-        }
+        encode_run(form, self.epoch, selection.terms().map(|terms| &**terms), &events, |piece| {
+            self.views.append_encoded(&view, piece.upto, piece.time, piece.bytes, &mut wakes);
+        });
         let places: Vec<StreamIndex> = self.streams.selected(selection).map(|(index, _)| index).collect();
         for index in places {
             if let Some(stream) = self.streams.get_mut(index) {
-                stream.busy_mut().views.push(Arc::clone(&view));
+                stream.busy_mut().add_view(&view);
             }
         }
         Views::enter(&view);
-        view
+        Ok(view)
     }
 
     /// Drops `view` if nobody reads it any more.
@@ -378,9 +512,7 @@ impl Order {
             self.streams.selected(view.selection()).map(|(index, _)| index).collect();
         for index in places {
             let Some(stream) = self.streams.get_mut(index) else { continue };
-            let views = &mut stream.busy_mut().views;
-            views.retain(|other| !Arc::ptr_eq(other, view));
-            views.shrink_to_fit();
+            stream.busy_mut().remove_view(view);
             stream.rest();
             self.remove_unneeded(index);
         }
@@ -392,7 +524,9 @@ impl Order {
         if !views.is_empty()
             && let Some(stream) = self.streams.get_mut(index)
         {
-            stream.busy_mut().views = views;
+            for view in &views {
+                stream.busy_mut().add_view(view);
+            }
         }
         index
     }

@@ -20,7 +20,7 @@ mod read;
 mod retain;
 
 pub use crate::config::Keep;
-pub use read::{Page, Reader};
+pub use read::{Page, Reader, Replayed};
 pub use recover::{Recovered, RecoveredStream};
 pub use retain::Maintained;
 use segment::{HEADER_END, IndexHead, Step, Window, index_name, segment_base, segment_name};
@@ -497,7 +497,6 @@ impl Store {
                 self.meta_stale = true;
             }
             Record::Closed { next, .. } => self.reserved = next - 1,
-            Record::Row(_) => {}
         }
     }
 

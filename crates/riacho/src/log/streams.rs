@@ -7,10 +7,10 @@
 use super::by_name::{ByName, Spot};
 use crate::{
     config::{Durability, StreamRule},
-    view::SharedView,
+    view::{Reader, Readers, SharedView},
 };
 use riacho_core::{
-    event::Event,
+    event::{Change, Event},
     log::segment::record_bytes,
     name::{Selection, StreamName},
     position::Offset,
@@ -49,6 +49,8 @@ pub(super) struct Busy {
     /// Its newest events that are in memory.
     recent: VecDeque<Arc<Event>>,
     pub views: Vec<Arc<SharedView>>,
+    /// The same views, where they are of a table, by their predicates.
+    pub readers: Option<Box<Readers>>,
     /// Events of the commit in flight that go to it.
     pub claims: u32,
 }
@@ -129,9 +131,32 @@ impl Stream {
 
     /// Gives back what only a busy stream needs, if it is none.
     pub(super) fn rest(&mut self) {
-        let Busy { recent, views, claims } = self.busy();
+        let Busy { recent, views, claims, readers: _ } = self.busy();
         if recent.is_empty() && views.is_empty() && *claims == 0 {
             self.busy = None;
+        }
+    }
+}
+
+impl Busy {
+    /// Adds a view that selects the stream.
+    pub(super) fn add_view(&mut self, view: &Arc<SharedView>) {
+        self.views.push(Arc::clone(view));
+        if let Some(terms) = view.selection().terms() {
+            let readers = self.readers.get_or_insert_with(|| Box::new(Readers::new()));
+            readers.insert(&terms.predicate, Reader(Arc::clone(view)));
+        }
+    }
+
+    /// Takes a view away.
+    pub(super) fn remove_view(&mut self, view: &Arc<SharedView>) {
+        self.views.retain(|other| !Arc::ptr_eq(other, view));
+        self.views.shrink_to_fit();
+        if let (Some(terms), Some(readers)) = (view.selection().terms(), &mut self.readers) {
+            readers.remove(&terms.predicate, &Reader(Arc::clone(view)));
+            if readers.is_empty() {
+                self.readers = None;
+            }
         }
     }
 }
@@ -268,7 +293,7 @@ impl Streams {
             .filter_map(|index| self.get(index))
             .skip_while(move |stream| after == Some(stream.name.as_str()))
             .take_while(move |stream| stream.name.as_str().starts_with(prefix))
-            .filter(|stream| stream.newest > 0)
+            .filter(|stream| stream.newest > 0 && stream.name.table().is_none())
     }
 
     /// Takes `event` as the newest of the stream at `index`.
@@ -510,7 +535,10 @@ impl Ring {
 
 /// What an event costs in memory: its text and what surrounds it.
 fn event_bytes(event: &Event) -> usize {
-    size_of::<Event>() + EVENT_OVERHEAD + event.data.text.len()
+    let change = event.change.as_ref().map_or(0, |change| {
+        size_of::<Change>() + change.key.len() + change.old.as_ref().map_or(0, |old| old.len())
+    });
+    size_of::<Event>() + EVENT_OVERHEAD + event.data.text.len() + change
 }
 
 fn cut(mut events: Vec<Arc<Event>>, bytes_max: usize, upto: Offset) -> (Vec<Arc<Event>>, Offset) {
@@ -533,7 +561,7 @@ fn cut(mut events: Vec<Arc<Event>>, bytes_max: usize, upto: Offset) -> (Vec<Arc<
     }
 }
 
-static IDLE: Busy = Busy { recent: VecDeque::new(), views: Vec::new(), claims: 0 };
+static IDLE: Busy = Busy { recent: VecDeque::new(), views: Vec::new(), readers: None, claims: 0 };
 
 // The two reference counts of the Arc, its place in the stream and in the ring.
 const EVENT_OVERHEAD: usize = 16 + 8 + 16;

@@ -2,10 +2,11 @@
 //! events visible and answers all.
 
 use super::{
-    AppendError, Appended, Batch, Entry, Key, Log,
+    AppendError, Appended, Batch, Entry, Key, Log, RowWrite, TableWrite,
     order::{Answer, Assigned, Order, State},
     store::Store,
     streams::{Said, StreamIndex},
+    table::{self, Known, Made, Outcome, Rules, State as RowState},
 };
 use crate::{
     clock,
@@ -13,7 +14,7 @@ use crate::{
     view::{Lagging, Wakes},
 };
 use riacho_core::{
-    event::Event,
+    event::{Event, Operation},
     log::segment::{AnsweredKey, Record},
     name::StreamName,
     position::Offset,
@@ -22,7 +23,7 @@ use riacho_core::{
 use std::{
     collections::VecDeque,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -33,6 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 /// What is asked of the writer.
 pub(super) enum What {
     Append(Batch),
+    Write(TableWrite),
     Empty(StreamName),
 }
 
@@ -109,6 +111,14 @@ impl Queue {
         self.ops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    // Gives back what did not fit into a frame, to be taken first.
+    fn put_back(&self, mut asked: VecDeque<Op>) {
+        let mut ops = self.lock();
+        while let Some(op) = asked.pop_back() {
+            ops.push_front(op);
+        }
+    }
+
     // Waits for ops, at most `patience`; takes as many as make about one frame. `None` once closed and empty.
     fn drain(&self, bytes_max: usize, patience: Duration) -> Option<Vec<Op>> {
         let mut ops = self.lock();
@@ -132,15 +142,46 @@ impl Queue {
 impl Op {
     fn bytes(&self) -> usize {
         match &self.what {
-            What::Append(batch) => batch.entries.iter().map(entry_bytes).sum(),
-            What::Empty(_) => RECORD_OVERHEAD,
+            What::Write(write) => write.writes.iter().map(|row| write_bytes(&write.table, row)).sum(),
+            what => what_bytes(what),
         }
     }
+}
+
+// Bytes of an op's records, as far as they are known before it is judged.
+fn what_bytes(what: &What) -> usize {
+    match what {
+        What::Append(batch) => batch.entries.iter().map(entry_bytes).sum(),
+        What::Write(_) => 0,
+        What::Empty(_) => RECORD_OVERHEAD,
+    }
+}
+
+// Bytes of records that fit into a frame, heads and names beside them.
+fn frame_room(log: &Log) -> usize {
+    let frame_bytes_max = log.shared.settings.store.frame_bytes_max;
+    usize::try_from(frame_bytes_max - frame_bytes_max / 8).unwrap_or(usize::MAX)
+}
+
+// Why the log takes nothing, if so.
+fn refusal(order: &Order) -> Option<Judged> {
+    let refused = match order.state {
+        State::Open => return None,
+        State::Full => AppendError::Full,
+        State::Failed => AppendError::Failed,
+        State::Closing => AppendError::Closing,
+    };
+    Some(Judged::Refused(refused))
 }
 
 fn entry_bytes(entry: &Entry) -> usize {
     let event_type = entry.event_type.as_ref().map_or(0, |event_type| event_type.as_str().len());
     entry.data.text.len() + entry.stream.as_str().len() + event_type + RECORD_OVERHEAD
+}
+
+// The record of a change holds the row before too, of which nothing is known yet: as large as the row after, say.
+fn write_bytes(table: &StreamName, row: &RowWrite) -> usize {
+    row.key.len() + table.as_str().len() + 2 * row.action.value().map_or(0, str::len) + RECORD_OVERHEAD
 }
 
 /// Starts the writer thread.
@@ -180,6 +221,10 @@ struct Frame {
     reserved: Offset,
     /// Streams of whose durability the disk knows then.
     said: Vec<StreamIndex>,
+    /// The rows that the ops of this frame write, as the ops judged so far leave them.
+    known: Known,
+    /// About the bytes of the records.
+    bytes: usize,
 }
 
 impl Writer {
@@ -207,11 +252,28 @@ impl Writer {
     }
 
     fn commit(&mut self, ops: Vec<Op>) {
-        let mut frame = Frame { now: clock::now(), records: Vec::new(), reserved: 0, said: Vec::new() };
+        let mut frame = Frame {
+            now: clock::now(),
+            records: Vec::new(),
+            reserved: 0,
+            said: Vec::new(),
+            bytes: 0,
+            known: self.known(&ops),
+        };
         let mut order = self.log.lock();
         let (keys, first) = (order.keys.len(), order.next());
-        let judged = |op: Op| (frame.judge(op.what, &mut order, &self.log), op.reply, op.hold);
-        let ops: Vec<_> = ops.into_iter().map(judged).collect();
+        let mut asked = VecDeque::from(ops);
+        let mut ops = Vec::with_capacity(asked.len());
+        while let Some(Op { what, reply, hold }) = asked.pop_front() {
+            match frame.judge(what, &mut order, &self.log) {
+                Ok(judged) => ops.push((judged, reply, hold)),
+                Err(what) => {
+                    asked.push_front(Op { what, reply, hold });
+                    break;
+                }
+            }
+        }
+        self.log.shared.queue.put_back(asked);
         let end = order.next();
         order.committing = true;
         drop(order);
@@ -247,6 +309,8 @@ impl Writer {
                 _ => Vec::new(),
             };
             let answer = match (judged, &written) {
+                // It may have been judged against what is not there now.
+                (Judged::Refused(AppendError::Write(..)), Err(err)) => Err(AppendError::from(err)),
                 (Judged::Refused(refused), _) => Err(refused),
                 (Judged::Answered { appended, visible: true }, _) => Ok(appended),
                 (_, Err(err)) => Err(AppendError::from(err)),
@@ -256,8 +320,8 @@ impl Writer {
                     Ok(appended)
                 }
                 (Judged::Empty(index, offset), Ok(())) => {
-                    order.publish_emptied(index, offset, &mut wakes);
-                    Ok(Appended { first: offset, count: 1 })
+                    order.publish_emptied(index, offset, &self.log, &mut wakes);
+                    Ok(Appended { first: offset, count: 1, created: false })
                 }
             };
             order.release(claimed);
@@ -289,6 +353,28 @@ impl Writer {
         for (published, _hold) in waiting {
             let _ = published.send(lagging.clone());
         }
+    }
+
+    // The rows that `ops` write. Read before the order lock is taken, as it may need the disk: nobody but this thread
+    // changes a row. A row that cannot be read is left out, and writes to it refused.
+    fn known(&self, ops: &[Op]) -> Known {
+        let mut known = Known::new();
+        for op in ops {
+            let What::Write(write) = &op.what else { continue };
+            for row in &write.writes {
+                let place = (write.table.clone(), row.key.clone());
+                if known.contains_key(&place) {
+                    continue;
+                }
+                match self.log.shared.rows.row(&write.table, &row.key) {
+                    Ok(row) => {
+                        known.insert(place, row.map(|row| RowState { value: row.value, offset: row.offset }));
+                    }
+                    Err(err) => tracing::error!(error = err.chain(), "row not read, write refused"),
+                }
+            }
+        }
+        known
     }
 
     fn acknowledge(&self, answers: Acks) {
@@ -335,7 +421,10 @@ impl Writer {
         self.maintained = now;
         let rules = &self.log.shared.settings.rules;
         let keep = |name: &StreamName| rules.of(name.as_str()).keep;
-        let maintained = match self.store.maintain(now, &keep, Offset::MAX) {
+        // What the rows do not have yet they would miss after a restart.
+        let applied = self.log.rows().applied();
+        let hold = if applied < self.log.lock().newest_change { applied } else { Offset::MAX };
+        let maintained = match self.store.maintain(now, &keep, hold) {
             Ok(maintained) => maintained,
             Err(err) => {
                 self.trims_on = false;
@@ -349,6 +438,13 @@ impl Writer {
             .segments_removed
             .fetch_add(maintained.segments_removed as u64, Ordering::Relaxed);
         self.trims_on = maintained.more;
+        // Each is a transaction of the rows: not in every round of a long trim.
+        let forgetting = if self.trims_on { Vec::new() } else { self.log.rows().tables() };
+        for table in forgetting.into_iter().filter(|table| table.tombstones > 0) {
+            let rule = rules.tables().of(table.name.table().unwrap_or_default());
+            let tombstones = u64::try_from(rule.tombstones.as_millis()).unwrap_or(u64::MAX);
+            self.log.rows().expire(&table.name, now.saturating_sub(tombstones));
+        }
         let keys_age = u64::try_from(self.log.shared.settings.store.keys_age.as_millis()).unwrap_or(u64::MAX);
         let mut order = self.log.lock();
         order.keys.expire(now.saturating_sub(keys_age));
@@ -396,41 +492,68 @@ impl Writer {
 }
 
 impl Frame {
-    // Judges one op against all that came before it; adds what must become durable for it.
-    fn judge(&mut self, what: What, order: &mut Order, log: &Log) -> Judged {
-        if let What::Append(Batch { key: Some(Key { key, body }), .. }) = &what {
-            match order.keys.get(key) {
-                Some(answer) if answer.body == *body => {
-                    let visible = answer.appended.last() <= log.published();
-                    return Judged::Answered { appended: answer.appended, visible };
-                }
-                Some(_) => return Judged::Refused(AppendError::KeyReused),
-                None if order.keys.len() >= log.shared.settings.keys_max => {
-                    return Judged::Refused(AppendError::TooManyKeys);
-                }
-                None => {}
-            }
+    // Judges one op against all that came before it; adds what must become durable for it. Gives it back where it does not
+    // fit: how large the rows before are, which its records hold too, is known only now.
+    fn judge(&mut self, what: What, order: &mut Order, log: &Log) -> Result<Judged, What> {
+        let before = self.bytes;
+        self.bytes += what_bytes(&what);
+        if before > 0 && self.bytes > frame_room(log) {
+            return Err(what);
         }
-        let refused = match order.state {
-            State::Open => None,
-            State::Full => Some(AppendError::Full),
-            State::Failed => Some(AppendError::Failed),
-            State::Closing => Some(AppendError::Closing),
-        };
-        if let Some(refused) = refused {
-            return Judged::Refused(refused);
+        if let What::Write(write) = what {
+            return self.judge_any_write(write, order, log).map_err(What::Write);
+        }
+        Ok(self.judge_other(what, order, log))
+    }
+
+    fn judge_any_write(
+        &mut self,
+        write: TableWrite,
+        order: &mut Order,
+        log: &Log,
+    ) -> Result<Judged, TableWrite> {
+        let known = self.judge_key(write.key, order, log);
+        match known.or_else(|| refusal(order)) {
+            Some(judged) => Ok(judged),
+            None => self.judge_write(write, order, log),
+        }
+    }
+
+    fn judge_other(&mut self, what: What, order: &mut Order, log: &Log) -> Judged {
+        let key = if let What::Append(batch) = &what { batch.key } else { None };
+        if let Some(judged) = self.judge_key(key, order, log).or_else(|| refusal(order)) {
+            return judged;
         }
         match what {
             What::Append(batch) => self.judge_append(&batch, order, log),
+            What::Write(_) => Judged::Refused(AppendError::Failed),
             What::Empty(name) => match order.streams.find(name.as_str()) {
                 Some(index) if order.streams.get(index).is_some_and(|stream| stream.newest > 0) => {
                     let upto = order.take_offset();
+                    // What is written after it in this frame finds no row.
+                    self.known.iter_mut().filter(|((of, _), _)| *of == name).for_each(|(_, row)| *row = None);
                     self.records.push(Record::Emptied { stream: name, upto, time: self.now });
                     self.records.push(Record::Reserve { upto });
                     Judged::Empty(index, upto)
                 }
                 _ => Judged::Refused(AppendError::UnknownStream(name)),
             },
+        }
+    }
+
+    // What an idempotency key alone says of an op.
+    fn judge_key(&self, key: Option<Key>, order: &Order, log: &Log) -> Option<Judged> {
+        let Key { key, body } = key?;
+        match order.keys.get(&key) {
+            Some(answer) if answer.body == body => {
+                let visible = answer.appended.last() <= log.published();
+                Some(Judged::Answered { appended: answer.appended, visible })
+            }
+            Some(_) => Some(Judged::Refused(AppendError::KeyReused)),
+            None if order.keys.len() >= log.shared.settings.keys_max => {
+                Some(Judged::Refused(AppendError::TooManyKeys))
+            }
+            None => None,
         }
     }
 
@@ -466,12 +589,66 @@ impl Frame {
             self.reserved = appended.last() + RESERVE;
             self.records.push(Record::Reserve { upto: self.reserved });
         }
-        if let Some(Key { key, body }) = batch.key {
-            order.keys.insert(key, Answer { body, appended, time: self.now });
-            let Appended { first, count } = appended;
-            self.records.push(Record::Key(AnsweredKey { key, body, first, count, time: self.now }));
-        }
+        self.answer(batch.key, appended, order);
         Judged::Append(appended, events)
+    }
+
+    fn judge_write(&mut self, write: TableWrite, order: &mut Order, log: &Log) -> Result<Judged, TableWrite> {
+        let settings = &log.shared.settings;
+        let table = write.table.table().unwrap_or_default();
+        if let Some(source) =
+            order.sources.get(&write.table).filter(|source| write.source.as_ref() != Some(source))
+        {
+            return Ok(Judged::Refused(AppendError::ReadOnly(write.table.clone(), Arc::clone(source))));
+        }
+        if log.shared.rows.failed().is_some() {
+            return Ok(Judged::Refused(AppendError::RowsFailed));
+        }
+        let place = |row: &RowWrite| (write.table.clone(), row.key.clone());
+        if !write.writes.iter().all(|row| self.known.contains_key(&place(row))) {
+            return Ok(Judged::Refused(AppendError::RowsFailed));
+        }
+        let schema = settings.schemas.of(settings.rules.tables().of(table));
+        let room = frame_room(log);
+        let rules = Rules { schema, row_bytes_max: settings.row_bytes_max, bytes_max: room };
+        let made = match table::judge(&write, &self.known, &rules) {
+            Ok(Outcome::Changes(made)) => made,
+            Ok(Outcome::Nothing(newest)) => {
+                let appended = Appended { first: newest, count: 0, created: false };
+                self.answer(write.key, appended, order);
+                let visible = newest <= log.published();
+                return Ok(Judged::Answered { appended, visible: visible && write.key.is_none() });
+            }
+            Ok(Outcome::TooLarge) => return Ok(Judged::Refused(AppendError::TooLarge)),
+            Err((index, refused)) => return Ok(Judged::Refused(AppendError::Write(index, refused))),
+        };
+        let bytes: usize = made.iter().map(Made::bytes).sum();
+        if !self.records.is_empty() && self.bytes + bytes > room {
+            return Err(write);
+        }
+        self.bytes += bytes;
+        let index = match order.place(&write.table, settings) {
+            Ok(index) => index,
+            Err(refused) => return Ok(Judged::Refused(refused)),
+        };
+        let (appended, events) = order.assign_changes(index, made, write.txid.as_deref(), self.now);
+        for (_, event) in &events {
+            let Some(change) = &event.change else { continue };
+            let gone = change.operation == Operation::Delete;
+            let state = RowState { value: event.data.text.clone(), offset: event.offset };
+            self.known.insert((write.table.clone(), change.key.clone()), (!gone).then_some(state));
+            self.records.push(Record::Event(Event::clone(event)));
+        }
+        self.answer(write.key, appended, order);
+        Ok(Judged::Append(appended, events))
+    }
+
+    // Remembers the answer under its idempotency key.
+    fn answer(&mut self, key: Option<Key>, appended: Appended, order: &mut Order) {
+        let Some(Key { key, body }) = key else { return };
+        order.keys.insert(key, Answer { body, appended, time: self.now });
+        let Appended { first, count, created } = appended;
+        self.records.push(Record::Key(AnsweredKey { key, body, first, count, created, time: self.now }));
     }
 }
 

@@ -8,7 +8,7 @@
 
 use crate::{
     error::{Error, ErrorKind},
-    feed::{Fed, Feeder},
+    feed::{Fed, Feeder, Way},
     limits::Permit,
     log::{Place, Seat},
     view::{SharedView, Sweeper},
@@ -51,6 +51,8 @@ pub struct Ticket {
     pub seat: Seat,
     /// Where it reads from.
     pub place: Place,
+    /// And by what, until it has all that its view does not.
+    pub way: Way,
     /// Its place among the connections there may be.
     pub permit: Permit,
 }

@@ -30,6 +30,8 @@ pub(super) enum State {
     Live,
     /// Its socket is full; goes on when epoll says so.
     Blocked,
+    /// Its socket takes bytes again, or a helping is there: waits for its turn among those who are behind.
+    Waiting,
     /// Waits for a helping from the log.
     Feeding,
 }

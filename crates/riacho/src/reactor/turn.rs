@@ -8,10 +8,11 @@ use super::{
 use crate::{
     clock,
     error::Error,
-    feed::{Fed, Feed},
+    feed::{Fed, Feed, Way},
     log::{Log, Place},
     view::{SharedView, Views},
 };
+use bytes::Bytes;
 use riacho_core::{
     position::Offset,
     transport::Control,
@@ -53,6 +54,8 @@ pub(super) struct Reactor {
     pending: HashMap<u32, Pending>,
     /// Bytes in `pending` of blocked subscribers.
     pending_bytes: usize,
+    /// Those who are behind and can go on, in turn, by number and generation.
+    waiting: VecDeque<(u32, u32)>,
     wheel: Wheel,
     beat_ticks: u32,
     next_tick: Instant,
@@ -83,7 +86,7 @@ struct Viewed {
 
 /// What stands between a subscriber and its view.
 struct Pending {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     sent: usize,
     /// Where each event ends within `bytes`.
     marks: Vec<(Offset, usize)>,
@@ -104,9 +107,14 @@ struct Origin {
 }
 
 impl Pending {
+    /// Bytes that could be read again instead of being kept.
+    fn counted(&self) -> usize {
+        if self.origin.is_some() { self.bytes.len() } else { 0 }
+    }
+
     /// Nothing but what follows.
     fn only(then: Then) -> Self {
-        Self { bytes: Vec::new(), sent: 0, marks: Vec::new(), origin: None, then }
+        Self { bytes: Bytes::new(), sent: 0, marks: Vec::new(), origin: None, then }
     }
 }
 
@@ -153,6 +161,7 @@ impl Reactor {
             dirty: VecDeque::new(),
             pending: HashMap::new(),
             pending_bytes: 0,
+            waiting: VecDeque::new(),
             wheel: Wheel::new(beat_ticks),
             beat_ticks,
             next_tick: clock::instant() + TICK,
@@ -173,7 +182,8 @@ impl Reactor {
                 return self.drain().await;
             }
             self.slice();
-            if look || !self.dirty.is_empty() {
+            self.resume_some();
+            if look || self.is_busy() {
                 look = match self.look() {
                     Ok(more) => more,
                     Err(err) => {
@@ -184,7 +194,7 @@ impl Reactor {
                 };
             }
             self.tick();
-            if look || !self.dirty.is_empty() {
+            if look || self.is_busy() {
                 // Others that are ready run first, and the runtime looks for what else is.
                 tokio::task::yield_now().await;
                 continue;
@@ -207,6 +217,11 @@ impl Reactor {
                 _ = ticks.tick() => {}
             }
         }
+    }
+
+    // Whether there is something to do at once.
+    fn is_busy(&self) -> bool {
+        !self.dirty.is_empty() || !self.waiting.is_empty()
     }
 
     // Looks at epoll without waiting; whether there may be more.
@@ -253,7 +268,7 @@ impl Reactor {
     }
 
     fn add(&mut self, ticket: Ticket) {
-        let Ticket { socket, seat, place, permit } = ticket;
+        let Ticket { socket, seat, place, way, permit } = ticket;
         let view = self.view_number(&seat);
         // The reactor counts its subscribers of a view itself; the seat is given back in `close`.
         Views::enter(seat.view());
@@ -290,18 +305,18 @@ impl Reactor {
         self.jitter = self.jitter.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let first = self.beat_ticks - (self.jitter >> 8) % (self.beat_ticks / 4 + 1);
         self.wheel.schedule((number, generation), first);
-        self.serve_from(number, place);
+        self.serve_from(number, place, way);
     }
 
     // Joins the view where it holds all that is missed, else asks the log.
-    fn serve_from(&mut self, number: u32, place: Place) {
+    fn serve_from(&mut self, number: u32, place: Place, way: Way) {
         let Some(subscriber) = self.subscribers.get_mut(number) else { return };
         let view = subscriber.view;
         let Some(viewed) = self.views.get(view as usize).and_then(Option::as_ref) else { return };
-        if viewed.view.lock().join(place.after).is_some() {
+        if matches!(way, Way::Events) && viewed.view.lock().join(place.after).is_some() {
             self.visit(number, &mut Memo::default());
         } else {
-            let feed = Feed { view: Arc::clone(&viewed.view), place, into_next: 0 };
+            let feed = Feed { view: Arc::clone(&viewed.view), place, into_next: 0, way };
             self.ask(number, feed);
         }
     }
@@ -324,10 +339,11 @@ impl Reactor {
                 subscriber.after = fed.after;
                 self.handle.stats.events.fetch_add(fed.marks.len() as u64, Ordering::Relaxed);
                 let then = fed.next.map_or(Then::Live { into_next: 0 }, Then::Feed);
-                let origin = Some(Origin { place: fed.from, had: fed.had, reset: fed.reset });
+                let origin = Origin { place: fed.from, had: fed.had, reset: fed.reset };
+                let origin = fed.again.then_some(origin);
                 let pending = Pending { bytes: fed.bytes, sent: 0, marks: fed.marks, origin, then };
                 self.pending.insert(number, pending);
-                self.resume(number);
+                self.wait_turn(number);
             }
             Err(err) => {
                 err.log_end_of_subscription();
@@ -336,40 +352,69 @@ impl Reactor {
         }
     }
 
+    // Has a subscriber that was blocked or fed go on when it is its turn.
+    fn wait_turn(&mut self, number: u32) {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return };
+        if subscriber.state == State::Blocked {
+            self.handle.stats.blocked.fetch_sub(1, Ordering::Relaxed);
+            self.pending_bytes -= self.pending.get(&number).map_or(0, Pending::counted);
+        }
+        subscriber.state = State::Waiting;
+        self.waiting.push_back((number, subscriber.generation));
+    }
+
+    // A few of those who are behind: so much in one turn, that those who are not wait no longer for it.
+    fn resume_some(&mut self) {
+        self.slice_bytes = 0;
+        let mut visits = 0;
+        while self.slice_bytes < BEHIND_BYTES
+            && visits < SLICE
+            && let Some((number, generation)) = self.waiting.pop_front()
+        {
+            visits += 1;
+            let waits = self.subscribers.get_same(number, generation);
+            if waits.is_some_and(|subscriber| subscriber.state == State::Waiting) {
+                self.resume(number);
+            }
+        }
+    }
+
     // Goes on with a subscriber that was blocked or fed.
     fn resume(&mut self, number: u32) {
         let Some(subscriber) = self.subscribers.get_mut(number) else { return };
-        let blocked = subscriber.state == State::Blocked;
         subscriber.state = State::Live;
         let pending = self.pending.remove(&number);
-        if blocked {
-            self.handle.stats.blocked.fetch_sub(1, Ordering::Relaxed);
-            self.pending_bytes -= pending.as_ref().map_or(0, |pending| pending.bytes.len());
-        }
         let Some(mut pending) = pending else {
             return self.visit(number, &mut Memo::default());
         };
         let rest = pending.bytes.get(pending.sent..).unwrap_or_default();
-        if !rest.is_empty() {
-            let sent = send(&subscriber.socket, rest, FLAGS);
+        let piece = rest.get(..BEHIND_BYTES).unwrap_or(rest);
+        if !piece.is_empty() {
+            let sent = send(&subscriber.socket, piece, FLAGS);
             self.handle.stats.sends.fetch_add(1, Ordering::Relaxed);
-            match sent {
+            let taken = match sent {
                 Ok(sent) => {
                     subscriber.sent = self.wheel.tick();
                     self.handle.stats.bytes.fetch_add(sent as u64, Ordering::Relaxed);
-                    pending.sent += sent;
+                    self.slice_bytes += sent;
+                    sent
                 }
-                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::INTR) => 0,
                 Err(_) => return self.close(number),
+            };
+            pending.sent += taken;
+            if taken < piece.len() {
+                return self.block(number, pending);
             }
             if pending.sent < pending.bytes.len() {
-                return self.block(number, pending);
+                self.pending.insert(number, pending);
+                return self.wait_turn(number);
             }
         }
         match pending.then {
             Then::Live { into_next: 0 } => {
                 let place = Place { after: subscriber.after, trims: 0 };
-                self.serve_from(number, place);
+                self.serve_from(number, place, Way::Events);
             }
             Then::Live { into_next } => self.deliver(number, into_next, &mut Memo::default()),
             Then::Feed(feed) => self.ask(number, feed),
@@ -378,7 +423,7 @@ impl Reactor {
 
     fn block(&mut self, number: u32, mut pending: Pending) {
         let Some(subscriber) = self.subscribers.get_mut(number) else { return };
-        let over = self.pending_bytes + pending.bytes.len() > PENDING_BYTES_MAX;
+        let over = self.pending_bytes + pending.counted() > PENDING_BYTES_MAX;
         let viewed = self.views.get(subscriber.view as usize).and_then(Option::as_ref);
         if let (true, Some(origin), Some(viewed)) = (over, pending.origin, viewed) {
             // Too many hold a helping of the log: this one keeps only its place, and the log is read again for it.
@@ -386,7 +431,7 @@ impl Reactor {
             let last = whole.checked_sub(1).and_then(|last| pending.marks.get(last)).copied();
             let again = |after, into_next| {
                 let place = Place { after, trims: origin.place.trims };
-                Then::Feed(Feed { view: Arc::clone(&viewed.view), place, into_next })
+                Then::Feed(Feed { view: Arc::clone(&viewed.view), place, into_next, way: Way::Events })
             };
             match last {
                 Some((after, end)) => {
@@ -398,8 +443,8 @@ impl Reactor {
                     pending.marks.truncate(1);
                     if let Some((after, end)) = pending.marks.first().copied() {
                         subscriber.after = after;
-                        pending.bytes.truncate(end);
-                        pending.bytes.shrink_to_fit();
+                        // Copied, as a part of them would keep all of them.
+                        pending.bytes = Bytes::copy_from_slice(pending.bytes.get(..end).unwrap_or_default());
                         pending.then = again(after, 0);
                     }
                 }
@@ -411,7 +456,7 @@ impl Reactor {
             }
         }
         subscriber.state = State::Blocked;
-        self.pending_bytes += pending.bytes.len();
+        self.pending_bytes += pending.counted();
         self.handle.stats.blocked.fetch_add(1, Ordering::Relaxed);
         self.pending.insert(number, pending);
     }
@@ -445,7 +490,7 @@ impl Reactor {
         };
         let Some((position, read)) = read else {
             let place = Place { after, trims: 0 };
-            let feed = Feed { view: Arc::clone(&viewed.view), place, into_next };
+            let feed = Feed { view: Arc::clone(&viewed.view), place, into_next, way: Way::Events };
             return self.ask(number, feed);
         };
         let bytes = memo.slices.iter().flatten().map(|slice| slice.as_ref().len()).sum();
@@ -616,7 +661,7 @@ impl Reactor {
         }
         let Some(subscriber) = self.subscribers.get_same(number, generation) else { return };
         if flags.contains(EventFlags::OUT) && subscriber.state == State::Blocked {
-            self.resume(number);
+            self.wait_turn(number);
         }
     }
 
@@ -665,6 +710,7 @@ impl Reactor {
         let Some(viewed) = self.views.get(subscriber.view as usize).and_then(Option::as_ref) else { return };
         // Read before the view is looked at: all events up to it are in the view then.
         let head = viewed.log.published();
+        let quiet = viewed.view.is_quiet();
         let behind = {
             let view = viewed.view.lock();
             view.join(subscriber.after) != Some(view.end())
@@ -672,12 +718,13 @@ impl Reactor {
         if behind {
             return self.visit(number, &mut Memo::default());
         }
+        let head = if quiet { head.max(subscriber.after) } else { subscriber.after };
         let moved = head > subscriber.after;
         self.scratch.clear();
         viewed.view.form().heartbeat(&mut self.scratch, viewed.log.position(head), moved);
         self.handle.stats.heartbeats.fetch_add(1, Ordering::Relaxed);
         subscriber.after = subscriber.after.max(head);
-        let bytes = mem::take(&mut self.scratch);
+        let bytes = Bytes::copy_from_slice(&self.scratch);
         let then = Then::Live { into_next: 0 };
         self.pending.insert(number, Pending { bytes, ..Pending::only(then) });
         self.resume(number);
@@ -690,7 +737,7 @@ impl Reactor {
         stats.subscribers.fetch_sub(1, Ordering::Relaxed);
         if subscriber.state == State::Blocked {
             stats.blocked.fetch_sub(1, Ordering::Relaxed);
-            self.pending_bytes -= pending.map_or(0, |pending| pending.bytes.len());
+            self.pending_bytes -= pending.as_ref().map_or(0, Pending::counted);
         }
         let view = subscriber.view;
         let Some(viewed) = self.viewed(view) else { return };
@@ -831,6 +878,8 @@ const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 const SLICE: usize = 16;
 // Or so many bytes: under overload a visit sends hundreds of events, and others wait no longer for that.
 const SLICE_BYTES: usize = 64 * 1024;
+// What those who are behind get between two slices, and one of them at once.
+const BEHIND_BYTES: usize = 32 * 1024;
 // Chunks sent at once: up to 1 MiB.
 const SLICES_MAX: usize = 16;
 // Between two slices: readers of the past, who wait for room in their sockets, take turns with the live ones.

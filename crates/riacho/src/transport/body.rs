@@ -1,7 +1,10 @@
 //! Response bodies that stream: the one that hands its socket to a reactor, and the one that is a task.
 
 use super::follower::{Follower, Next};
-use crate::log::{Place, Seat};
+use crate::{
+    feed::Way,
+    log::{Place, Seat},
+};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
@@ -17,27 +20,38 @@ use std::{
 /// Between a response body and the loop that drives its connection: the subscription that is to leave with the socket.
 #[derive(Debug, Default)]
 pub struct Handoff {
-    subscription: Mutex<Option<(Seat, Place)>>,
+    subscription: Mutex<Option<Leave>>,
 }
 
 impl Handoff {
     /// The subscription, once its first block was given to hyper.
-    pub fn take(&self) -> Option<(Seat, Place)> {
+    pub fn take(&self) -> Option<Leave> {
         self.subscription.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// A subscription that a reactor will serve.
+#[derive(Debug)]
+pub struct Leave {
+    /// Its seat in the view it reads.
+    pub seat: Seat,
+    /// Where it reads from,
+    pub place: Place,
+    /// and by what.
+    pub way: Way,
 }
 
 /// A body whose first frame is the stream's first block; asked for more, it offers its subscription to the connection
 /// and stays silent. hyper never polls the body of an answer to HEAD: then nothing is offered.
 struct Leaving {
     first: Option<Bytes>,
-    subscription: Option<(Seat, Place)>,
+    subscription: Option<Leave>,
     handoff: Arc<Handoff>,
 }
 
 /// The body of a subscription that a reactor will serve.
-pub fn leaving(first: Bytes, seat: Seat, place: Place, handoff: Arc<Handoff>) -> Body {
-    Body::new(Leaving { first: Some(first), subscription: Some((seat, place)), handoff })
+pub fn leaving(first: Bytes, leave: Leave, handoff: Arc<Handoff>) -> Body {
+    Body::new(Leaving { first: Some(first), subscription: Some(leave), handoff })
 }
 
 impl http_body::Body for Leaving {

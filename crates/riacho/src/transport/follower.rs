@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, ErrorKind},
-    feed::{Feed, Feeder},
+    feed::{Feed, Feeder, Way},
     log::{Log, Place, Seat},
     view::SharedView,
 };
@@ -43,16 +43,17 @@ pub enum Next {
 }
 
 impl Follower {
-    /// Follows the view of `seat` from `place` on.
+    /// Follows the view of `seat` from `place` on, by `way`.
     pub fn new(
         seat: Seat,
         place: Place,
+        way: Way,
         feeder: Arc<Feeder>,
         heartbeat: Duration,
         drain: watch::Receiver<bool>,
     ) -> Self {
         seat.view().add_follower();
-        let feed = Feed { view: Arc::clone(seat.view()), place, into_next: 0 };
+        let feed = Feed { view: Arc::clone(seat.view()), place, into_next: 0, way };
         Self { seat, feeder, at: At::Behind(feed), heartbeat, drain, ready: VecDeque::new() }
     }
 
@@ -72,6 +73,11 @@ impl Follower {
             At::Behind(feed) => feed.place.after,
             At::Live(after) => *after,
         }
+    }
+
+    /// Whether it has given all that its view has, and stands at a place to resume from.
+    pub fn is_level(&self) -> bool {
+        matches!(self.at, At::Live(_)) && self.ready.is_empty()
     }
 
     /// What comes next. Cancel safe: what is not returned is given by the next call.
@@ -118,8 +124,9 @@ impl Follower {
     pub fn advance(&mut self) -> Option<Offset> {
         let At::Live(after) = self.at else { return None };
         let head = self.log().published();
+        let quiet = self.seat.view().is_quiet();
         let view = self.seat.view().lock();
-        let whole = view.join(after) == Some(view.end());
+        let whole = quiet && view.join(after) == Some(view.end());
         drop(view);
         if whole && head > after {
             self.at = At::Live(head);
@@ -146,14 +153,14 @@ impl Follower {
             }
             None => {
                 let place = Place { after, trims: 0 };
-                self.at = At::Behind(Feed { view: Arc::clone(view), place, into_next: 0 });
+                self.at = At::Behind(Feed { view: Arc::clone(view), place, into_next: 0, way: Way::Events });
                 true
             }
         }
     }
 
     async fn catch_up(&mut self, feed: Feed) -> Result<(), Error> {
-        if feed.view.lock().join(feed.place.after).is_some() {
+        if matches!(feed.way, Way::Events) && feed.view.lock().join(feed.place.after).is_some() {
             self.at = At::Live(feed.place.after);
             return Ok(());
         }
@@ -167,7 +174,7 @@ impl Follower {
         let fed = fed.await.map_err(closed)??;
         self.log().stats().delivered(fed.marks.len(), fed.bytes.len());
         if !fed.bytes.is_empty() {
-            self.ready.push_back(Bytes::from(fed.bytes));
+            self.ready.push_back(fed.bytes);
         }
         self.at = fed.next.map_or(At::Live(fed.after), At::Behind);
         Ok(())

@@ -1,11 +1,12 @@
 //! Long-poll: a page of events, or a wait for the first.
 
-use crate::{error::Error, log::Begun};
+use super::follower::{Follower, Next};
+use crate::{error::Error, feed::Feeder, log::Begun};
 use riacho_core::{
     position::Offset,
-    transport::{Control, Form, ResetReason},
+    transport::{Control, Form, ResetReason, Resume},
 };
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 /// What one request asks for.
@@ -21,9 +22,17 @@ pub struct Poll {
 ///
 /// # Errors
 /// Where the log has to be read and cannot be.
-pub async fn page(begun: Begun, poll: Poll, drain: watch::Receiver<bool>) -> Result<Vec<u8>, Error> {
-    let Begun { seat, place, control } = begun;
-    let (log, view) = (seat.log().clone(), std::sync::Arc::clone(seat.view()));
+pub async fn page(
+    begun: Begun,
+    poll: Poll,
+    feeder: &Arc<Feeder>,
+    drain: watch::Receiver<bool>,
+) -> Result<Vec<u8>, Error> {
+    if begun.seat.view().selection().terms().is_some() {
+        return page_of_tables(begun, poll, feeder, drain).await;
+    }
+    let Begun { seat, place, way: _, control } = begun;
+    let (log, view) = (seat.log().clone(), Arc::clone(seat.view()));
     let _follows = Follows::new(&seat);
     let deadline = Instant::now() + poll.wait;
     let form = Form::Ndjson;
@@ -41,7 +50,8 @@ pub async fn page(begun: Begun, poll: Poll, drain: watch::Receiver<bool>) -> Res
         let from = place.after;
         let page = read(&log, &view, &mut place).await?;
         if !page.lost.is_empty() {
-            let control = Control::Reset { reason: ResetReason::Trimmed, streams: page.lost };
+            let control =
+                Control::Reset { reason: ResetReason::Trimmed, streams: page.lost, resume: Resume::Here };
             form.control(&mut lines, log.position(from), &control);
         }
         let room = poll.events_max.saturating_sub(count);
@@ -76,15 +86,54 @@ pub async fn page(begun: Begun, poll: Poll, drain: watch::Receiver<bool>) -> Res
     }
 }
 
+// A page of tables is what a reader that streams would get, up to a place to resume from: it is not cut in between.
+async fn page_of_tables(
+    begun: Begun,
+    poll: Poll,
+    feeder: &Arc<Feeder>,
+    drain: watch::Receiver<bool>,
+) -> Result<Vec<u8>, Error> {
+    let Begun { seat, place, way, control } = begun;
+    let (log, selection) = (seat.log().clone(), seat.view().selection().clone());
+    let mut lines = Vec::new();
+    if let Some(control) = &control {
+        Form::Ndjson.control(&mut lines, log.position(place.after), control);
+    }
+    let mut follower = Follower::new(seat, place, way, Arc::clone(feeder), poll.wait, drain);
+    loop {
+        match follower.next().await? {
+            Next::Bytes(bytes) => lines.extend_from_slice(&bytes),
+            Next::Silence | Next::Drain => {
+                follower.advance();
+                return Ok(render(&lines, &log.position(follower.after()).to_string(), false));
+            }
+        }
+        if follower.is_level() && !lines.is_empty() {
+            follower.advance();
+            let more = follower.after() < log.published();
+            return Ok(render(&lines, &log.position(follower.after()).to_string(), more));
+        }
+        if lines.len() > GROUP_BYTES_MAX {
+            // More than a page may hold: the rows are had whole elsewhere, and with them a cursor to go on from.
+            let streams = selection.selectors().iter().map(|selector| selector.as_str().to_owned()).collect();
+            let control = Control::Reset { reason: ResetReason::Large, streams, resume: Resume::Here };
+            let now = log.position(log.published());
+            lines.clear();
+            Form::Ndjson.control(&mut lines, now, &control);
+            return Ok(render(&lines, &now.to_string(), false));
+        }
+    }
+}
+
 async fn read(
     log: &crate::log::Log,
-    view: &std::sync::Arc<crate::view::SharedView>,
+    view: &Arc<crate::view::SharedView>,
     place: &mut crate::log::Place,
 ) -> Result<crate::log::Page, Error> {
     if log.in_memory(*place) {
         return log.read(view.selection(), place, PAGE_BYTES_MAX);
     }
-    let (log, view, mut at) = (log.clone(), std::sync::Arc::clone(view), *place);
+    let (log, view, mut at) = (log.clone(), Arc::clone(view), *place);
     let read = tokio::task::spawn_blocking(move || {
         let page = log.read(view.selection(), &mut at, PAGE_BYTES_MAX);
         page.map(|page| (page, at))
@@ -128,3 +177,5 @@ fn render(lines: &[u8], cursor: &str, more: bool) -> Vec<u8> {
 
 // Bytes of events in one page.
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
+// Bytes of one group of changes of tables, which cannot be cut.
+const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -25,6 +25,8 @@ mod plan;
 mod readers;
 /// Nothing is lost, repeated or out of order.
 mod exactly_once;
+/// Rows, and readers that end with them.
+mod tables;
 /// Readers that stop reading.
 mod stall;
 /// Connections that change hands in awkward moments.

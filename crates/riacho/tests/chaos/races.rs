@@ -7,6 +7,8 @@ use riacho::{
         Batch, Begun, Entry, Log, Place, Settings,
         store::{Disk, DiskFile, StdDisk, StoreSettings},
     },
+    rows::RowsSettings,
+    schema::Schemas,
     view::ViewLimits,
 };
 use riacho_core::{
@@ -85,7 +87,7 @@ fn open() -> (TempDir, Log, Arc<Gate>) {
     let dir = TempDir::new().unwrap();
     let gate = Arc::<Gate>::default();
     let disk = GatedDisk { disk: StdDisk::new(dir.path()).unwrap(), gate: Arc::clone(&gate) };
-    let log = Log::open_on(Arc::new(disk), settings(), 1).unwrap();
+    let log = Log::open_on(Arc::new(disk), dir.path(), settings(), 1).unwrap();
     (dir, log, gate)
 }
 
@@ -102,6 +104,10 @@ fn settings() -> Settings {
             keys_max: 1000,
             streams_max: 1000,
         },
+        schemas: Schemas::default(),
+        row_bytes_max: 1 << 20,
+        rows: RowsSettings { cache_bytes: 1 << 20, pending_bytes_max: 1 << 20 },
+        views_max: 100_000,
         memory_bytes_max: 1 << 20,
         streams_max: 1000,
         keys_max: 1000,

@@ -3,6 +3,8 @@
 use riacho::{
     config::StreamRules,
     log::{Settings, store::StoreSettings},
+    rows::RowsSettings,
+    schema::Schemas,
     view::ViewLimits,
 };
 use std::time::Duration;
@@ -21,6 +23,10 @@ pub(crate) fn small(rules: StreamRules) -> Settings {
             keys_max: 100,
             streams_max: 100,
         },
+        schemas: Schemas::default(),
+        row_bytes_max: 1 << 20,
+        rows: RowsSettings { cache_bytes: 1 << 20, pending_bytes_max: 1 << 20 },
+        views_max: 100_000,
         memory_bytes_max: 1 << 20,
         streams_max: 100,
         keys_max: 100,

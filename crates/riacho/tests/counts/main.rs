@@ -173,7 +173,14 @@ async fn append(log: &Log, count: usize) -> usize {
     let appended = log.append(Batch { entries: vec![entry; count], key: None }).await.unwrap();
     let mut encoded = Vec::new();
     for offset in appended.first..=appended.last() {
-        let event = Event { offset, time: 0, stream: stream.clone(), event_type: None, data: data.clone() };
+        let event = Event {
+            offset,
+            time: 0,
+            stream: stream.clone(),
+            event_type: None,
+            data: data.clone(),
+            change: None,
+        };
         SSE.event(&mut encoded, log.epoch(), &event);
     }
     encoded.len()
@@ -301,6 +308,11 @@ fn settings(dir: &TempDir) -> Settings {
             streams_per_subscription_max: 10,
             long_poll_wait_max: heartbeat,
             page_events_max: 1000,
+            row_bytes_max: 1 << 20,
+            schemas: riacho::schema::Schemas::default(),
+            snapshot_hold: heartbeat,
+            snapshot_max_age: retry,
+            snapshots_max: 10,
         },
         log: log_settings::small(StreamRules::new(Vec::new())),
         reactors: reactor::Settings { count: 1, heartbeat, retry },

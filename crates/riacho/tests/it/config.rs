@@ -1,6 +1,7 @@
 //! Settings from flags, environment, file and defaults.
 
 use riacho::config::{self, Config, Durability, Keep, LogFormat, Origins, Problems, SettingsFile};
+use riacho_core::name::StreamName;
 use std::{ffi::OsString, fs, path::Path, time::Duration};
 
 fn read(args: &[(&str, &str)], env: &[(&str, &str)], file: &str) -> Result<Config, Problems> {
@@ -39,6 +40,19 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(config.limits.event_bytes_max, 1024 * 1024);
     let rule = config.log.streams.of("any/thing");
     assert_eq!((rule.durability, rule.keep, rule.closed), (Durability::Durable, Keep::DEFAULT, false));
+    let tables = &config.tables;
+    assert_eq!(
+        (tables.snapshot_hold, tables.snapshot_max_age),
+        (Duration::from_mins(1), Duration::from_secs(1))
+    );
+    assert_eq!(tables.rows_cache_bytes, 32 << 20);
+    assert_eq!(config.limits.row_bytes_max, 1 << 20);
+    assert_eq!((config.limits.views_max, config.limits.snapshots_max), (100_000, 100));
+    let rule = config.log.streams.tables().of("any/table");
+    assert_eq!((rule.tombstones, rule.old_value, &rule.schema), (Duration::from_hours(7 * 24), false, &None));
+    let changes = (rule.stream.durability, rule.stream.keep, rule.stream.closed);
+    let day = Keep { age: Some(Duration::from_hours(24)), bytes: Some(64 << 20), events: None };
+    assert_eq!(changes, (Durability::Durable, day, false));
 }
 
 #[test]
@@ -66,12 +80,14 @@ fn flags_win_over_environment_over_file_over_defaults() {
 
 #[test]
 fn what_check_prints_is_a_file_that_says_the_same() {
-    let file = "[limits]\nevent_bytes_max = 70000\n[[stream]]\nmatch = \"a\\\"/*\"\nkeep.age = \"90s\"\n";
+    let file = "[limits]\nevent_bytes_max = 70000\n[[stream]]\nmatch = \"a\\\"/*\"\nkeep.age = \"90s\"\n\
+        [[table]]\nmatch = \"t\"\ntombstones = \"90s\"\nschema = \"a \\\"b\\\".json\"\n\
+        [[table]]\nmatch = \"t/*\"\nold_value = true\nkeep = { events = 5, bytes = 1 }\n[[table]]\nmatch = \"**\"\n";
     let config = read(&[("cors-origins", "https://a.b, http://c:81")], &[], file).unwrap();
     let again = read(&[], &[], &config.effective.to_string()).unwrap();
     assert_eq!(
-        (again.http, again.log, again.delivery, again.logging, again.limits),
-        (config.http, config.log, config.delivery, config.logging, config.limits)
+        (again.http, again.log, again.tables, again.delivery, again.logging, again.limits),
+        (config.http, config.log, config.tables, config.delivery, config.logging, config.limits)
     );
 }
 
@@ -119,6 +135,22 @@ fn a_wrong_value_of_the_file_is_named_with_its_line() {
         "[[stream]]\nclosed = true",
         "riacho.toml:1: stream.match is missing: it says which streams the rule is for",
     );
+    check_file(
+        "[[table]]\nmatch = \"b*\"\n[[table]]\nmatch = \"-/tables/a\"\ntombstones = 7\nold_value = 1\nschema = \"\"\n\
+         keep = { bytes = \"64 MiB\", age = \"0s\" }\n[[table]]\nold_value = true\n",
+        "riacho.toml:2: table.match: the pattern uses `*` beside other characters; it stands for a whole segment, got `b*`\n\
+         riacho.toml:4: table.match: the pattern begins with the segment `-`, which the server keeps for itself, got `-/tables/a`\n\
+         riacho.toml:5: table.tombstones: expected a duration from 1s to 36500d, got `7`\n\
+         riacho.toml:6: table.old_value: expected true or false, got `1`\n\
+         riacho.toml:7: table.schema: expected a path, got ``\n\
+         riacho.toml:8: table.keep.bytes: expected a size from 1 to 1024TiB, got `64 MiB`\n\
+         riacho.toml:8: table.keep.age: expected a duration from 1s to 36500d, got `0s`\n\
+         riacho.toml:9: table.match is missing: it says which tables the rule is for",
+    );
+    check_file(
+        "[table]\nmatch = \"a\"",
+        "riacho.toml:1: table: expected one or more [[table]], with two brackets",
+    );
 }
 
 #[test]
@@ -145,6 +177,12 @@ fn unknown_settings_name_the_nearest_right_one() {
         "[[stream]]\nmatch = \"a\"\nkeep = { ages = \"1d\" }",
         "riacho.toml:3: no setting is called `stream.keep.ages`; did you mean `stream.keep.age`?",
     );
+    check_file(
+        "[[table]]\nmatch = \"a\"\nold_values = true\ndurability = \"memory\"",
+        "riacho.toml:3: no setting is called `table.old_values`; did you mean `table.old_value`?\n\
+         riacho.toml:4: no setting is called `table.durability`; `riacho check` lists all there are",
+    );
+    check_file("[[tables]]\n", "riacho.toml:1: no setting is called `tables`; did you mean `table`?");
     check_file(
         "zebra = 1",
         "riacho.toml:1: no setting is called `zebra`; `riacho check` lists all there are",
@@ -276,6 +314,55 @@ fn the_first_stream_rule_that_matches_holds() {
 }
 
 #[test]
+fn the_first_table_rule_that_matches_holds_for_the_table_and_its_stream() {
+    let file = r#"
+        create = false
+        [[stream]]
+        match = "**"
+        durability = "memory"
+        keep = { events = 1 }
+        [[table]]
+        match = "shop/orders"
+        schema = "orders.json"
+        tombstones = "1h"
+        [[table]]
+        match = "shop/*"
+        old_value = true
+        keep = { age = "10m" }
+    "#;
+    let streams = read(&[], &[], file).unwrap().log.streams;
+    let stream = |table| StreamName::of_table(table).unwrap();
+    let rule = |table| streams.tables().of(table);
+    assert_eq!(rule("shop/orders").schema.as_deref(), Some(Path::new("orders.json")));
+    assert_eq!(
+        (rule("shop/orders").tombstones, rule("shop/orders").old_value),
+        (Duration::from_hours(1), false)
+    );
+    assert_eq!((rule("shop/items").old_value, &rule("shop/items").schema), (true, &None));
+    for (table, keep) in [
+        ("shop/orders", Keep::OF_TABLES),
+        ("shop/items", Keep { age: Some(Duration::from_mins(10)), bytes: None, events: None }),
+        ("other", Keep::OF_TABLES),
+    ] {
+        let found = streams.of(stream(table).as_str());
+        assert_eq!((found.keep, found.durability), (keep, Durability::Durable), "{table}");
+        assert_eq!(found, &rule(table).stream);
+        let configured = table != "other";
+        assert_eq!(streams.configured(stream(table).as_str()).is_some(), configured, "{table}");
+        assert_eq!(streams.tables().configured(table).is_some(), configured, "{table}");
+    }
+    assert_eq!(streams.of("shop/orders").durability, Durability::Memory, "a stream of a table's name");
+}
+
+#[test]
+fn a_table_rule_that_nothing_reaches_is_refused() {
+    check_file(
+        "[[stream]]\nmatch = \"**\"\n[[table]]\nmatch = \"a/*\"\n[[table]]\nmatch = \"a/b\"\n",
+        "riacho.toml:5: table: no table reaches the rule for `a/b`: the first match wins, and `a/*` (riacho.toml:3) takes them all",
+    );
+}
+
+#[test]
 fn a_stream_rule_that_nothing_reaches_is_refused() {
     check_file(
         "[[stream]]\nmatch = \"a/*\"\n[[stream]]\nmatch = \"a/b\"\n",
@@ -356,16 +443,19 @@ fn the_example_parses_as_it_is_and_with_every_setting_taken() {
     for text in [example.clone(), taken.join("\n")] {
         let config = read(&[], &[], &text).unwrap();
         assert_eq!(
-            (config.http, config.delivery, config.logging, config.limits),
+            (config.http, config.tables, config.delivery, config.logging, config.limits),
             (
                 defaults.http.clone(),
+                defaults.tables.clone(),
                 defaults.delivery.clone(),
                 defaults.logging.clone(),
                 defaults.limits.clone()
             )
         );
         assert_eq!(config.log.streams.of("x"), defaults.log.streams.of("x"));
+        assert_eq!(config.log.streams.tables().of("x"), defaults.log.streams.tables().of("x"));
     }
+    assert!(taken.contains(&"[[stream]]") && taken.contains(&"[[table]]"));
     for setting in config::settings() {
         let name = setting.name.rsplit('.').next().unwrap();
         assert!(taken.iter().any(|line| line.starts_with(&format!("{name} = "))), "{name}");

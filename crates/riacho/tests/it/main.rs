@@ -6,6 +6,8 @@
 
 /// Files that make events durable.
 mod store;
+/// Rows of tables, in memory and file.
+mod rows;
 /// Servers, clients and what they say.
 mod support;
 mod config;
@@ -14,6 +16,8 @@ mod cli;
 mod streams;
 /// The same events on every transport, and how connections begin and end.
 mod transports;
+/// Tables over HTTP: rows, batches, conditions, snapshots.
+mod tables;
 /// A publisher that tries again.
 mod idempotency;
 /// What is refused, and what it costs the others: nothing.
@@ -26,6 +30,7 @@ mod operation;
 mod memory_streams;
 /// The commands of the real binary, together.
 mod follow;
+mod live_tables;
 /// Many readers of one stream that come and go while it is swept.
 mod sweeps;
 /// The command that measures.

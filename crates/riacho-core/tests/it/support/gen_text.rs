@@ -67,8 +67,16 @@ pub(crate) fn data() -> impl Strategy<Value = Data> {
 
 /// Any event.
 pub(crate) fn event() -> impl Strategy<Value = Event> {
-    (number(), number(), stream(), event_type(), data())
-        .prop_map(|(offset, time, stream, event_type, data)| Event { offset, time, stream, event_type, data })
+    (number(), number(), stream(), event_type(), data()).prop_map(
+        |(offset, time, stream, event_type, data)| Event {
+            offset,
+            time,
+            stream,
+            event_type,
+            data,
+            change: None,
+        },
+    )
 }
 
 /// Numbers of every length, not only large ones.

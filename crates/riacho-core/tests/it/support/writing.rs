@@ -4,7 +4,7 @@ use riacho_core::{
     event::{Data, Event, EventType},
     name::StreamName,
     position::Position,
-    transport::{Control, Form, ResetReason},
+    transport::{Control, Form, ResetReason, Resume},
 };
 use serde::Deserialize;
 use std::time::Duration;
@@ -113,7 +113,11 @@ impl Writing {
             }
             Self::Heartbeat(Heartbeat { id, moved, .. }) => form.heartbeat(&mut out, position(id), *moved),
             Self::Reset(Reset { id, reason, streams, .. }) => {
-                let control = Control::Reset { reason: reset_reason(reason), streams: streams.clone() };
+                let control = Control::Reset {
+                    reason: reset_reason(reason),
+                    streams: streams.clone(),
+                    resume: Resume::Here,
+                };
                 form.control(&mut out, position(id), &control);
             }
             Self::Goodbye(Goodbye { id, reason, retry_ms, .. }) => {
@@ -137,6 +141,7 @@ impl WrittenEvent {
             stream: StreamName::parse(&self.stream).unwrap(),
             event_type: self.event_type.as_ref().map(|text| EventType::any(text).unwrap()),
             data,
+            change: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use riacho_core::{
     event::Event,
     log::{
         index::Posting,
-        segment::{Damage, EventRef},
+        segment::{Damage, EventRef, RawRecord, Record},
     },
     name::{Selection, StreamName},
     position::Offset,
@@ -33,6 +33,44 @@ pub struct Page {
     pub events: Vec<Event>,
     /// The page holds all events up to here; the next read goes on after it.
     pub upto: Offset,
+}
+
+/// What the rows of tables are made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Replayed {
+    /// A change of a row.
+    Change(Event),
+    /// All rows of a table are gone.
+    Emptied {
+        /// The table's stream.
+        table: StreamName,
+        /// The offset of that.
+        upto: Offset,
+        /// When.
+        time: Millis,
+    },
+}
+
+impl Replayed {
+    fn of(raw: &RawRecord<'_>) -> Result<Option<Self>, Damage> {
+        if let Some(event) = raw.event()? {
+            return event.change.is_some().then(|| event.to_event().map(Self::Change)).transpose();
+        }
+        Ok(match raw.record()? {
+            Record::Emptied { stream, upto, time } if stream.table().is_some() => {
+                Some(Self::Emptied { table: stream, upto, time })
+            }
+            _ => None,
+        })
+    }
+
+    // An emptying is repeated where it is not certain that it was applied: a second time it does nothing.
+    fn is_after(&self, after: Offset) -> bool {
+        match self {
+            Self::Change(event) => event.offset > after,
+            Self::Emptied { upto, .. } => *upto >= after,
+        }
+    }
 }
 
 impl Reader {
@@ -118,6 +156,34 @@ impl Reader {
             }
             Ok(0)
         })
+    }
+
+    /// Gives every change of a row after `after`, and every emptying of a table at or after it, to `each`, in order: what the rows need to
+    /// catch up with the log. Trimmed changes are among them as far as they are still there.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn changes(&self, after: Offset, mut each: impl FnMut(Replayed)) -> Result<(), Error> {
+        for segment in self.segment_list().iter().filter(|segment| segment.last_row() >= after) {
+            let mut window = self.window(segment)?;
+            let mut at = segment.scan_from(after);
+            loop {
+                let bad = |damage| damaged(&segment.file_name(), at, damage);
+                let (place, header, records) = match window.frame(at)? {
+                    Step::Frame(place, header, records) => (place, header, records),
+                    Step::End => break,
+                    Step::Damaged(damage) => return Err(bad(damage)),
+                };
+                for record in records {
+                    let replayed = Replayed::of(&record.map_err(bad)?).map_err(bad)?;
+                    if let Some(replayed) = replayed.filter(|replayed| replayed.is_after(after)) {
+                        each(replayed);
+                    }
+                }
+                at = place + header.frame_bytes();
+            }
+        }
+        Ok(())
     }
 
     /// The bytes of all segments.

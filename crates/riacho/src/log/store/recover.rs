@@ -210,7 +210,7 @@ impl Fold {
     fn add(&mut self, record: &Record) {
         self.closed = None;
         match record {
-            Record::Event(_) | Record::Row(_) => {}
+            Record::Event(_) => {}
             Record::SourcePosition { source, position } => {
                 self.sources.insert(source.clone(), position.clone());
             }

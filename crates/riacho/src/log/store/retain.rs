@@ -214,7 +214,9 @@ impl Store {
     fn free_segments(&mut self, now: Millis, hold: Offset) -> Result<(), Error> {
         let keys_age = u64::try_from(self.settings.keys_age.as_millis()).unwrap_or(u64::MAX);
         let sealed = self.slots.len() - 1;
-        let free = |slot: &Slot| slot.segment.last() <= hold && slot.segment.end() > HEADER_END;
+        let free = |slot: &Slot| {
+            slot.segment.last().max(slot.segment.last_row()) <= hold && slot.segment.end() > HEADER_END
+        };
         let keys = |slot: &Slot| slot.key_time_max == 0 || slot.key_time_max.saturating_add(keys_age) < now;
         let dead = |slot: &Slot| free(slot) && slot.events_live == 0 && keys(slot);
         let sparse = |slot: &Slot| free(slot) && slot.events_live > 0 && slot.bytes_live * 2 < slot.bytes;
@@ -415,7 +417,6 @@ impl Store {
             Record::Reserve { .. } | Record::Closed { .. } => false,
             // Noted in `meta`, which is written before.
             Record::SourcePosition { .. } | Record::Emptied { .. } | Record::Durability { .. } => false,
-            Record::Row(_) => true,
         }
     }
 
@@ -424,14 +425,19 @@ impl Store {
         if self.streams.len() <= self.settings.streams_max / 2 {
             return Ok(());
         }
-        let empty = |state: &StreamState| state.count == 0 && state.stored == 0 && !state.announced;
-        if self.streams.values().filter(|state| empty(state)).count() <= self.settings.streams_max / 2 {
+        // A table has rows, whatever is kept of their changes.
+        let empty = |name: &StreamName, state: &StreamState| {
+            state.count == 0 && state.stored == 0 && !state.announced && name.table().is_none()
+        };
+        if self.streams.iter().filter(|(name, state)| empty(name, state)).count()
+            <= self.settings.streams_max / 2
+        {
             return Ok(());
         }
-        let all = self.streams.iter().filter(|(_, state)| empty(state));
+        let all = self.streams.iter().filter(|(name, state)| empty(name, state));
         let mut empty: Vec<(Offset, StreamName)> = all.map(|(n, state)| (state.trimmed, n.clone())).collect();
         empty.sort_unstable();
-        empty.truncate(empty.len() - self.settings.streams_max / 4);
+        empty.truncate(empty.len().saturating_sub(self.settings.streams_max / 4));
         for (trimmed, name) in empty {
             self.forgotten = self.forgotten.max(trimmed);
             self.streams.swap_remove(&name);

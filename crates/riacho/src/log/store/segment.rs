@@ -73,6 +73,14 @@ impl Segment {
         self.last.load(Ordering::Acquire)
     }
 
+    /// The newest change of a row, or emptying of a table.
+    pub(in crate::log) fn last_row(&self) -> Offset {
+        match &self.index {
+            Index::Memory(_) => self.memory().map_or(0, |index| index.last_row),
+            Index::File(index) => index.header.last_row,
+        }
+    }
+
     pub(in crate::log) fn file_name(&self) -> String {
         segment_name(self.header.base)
     }

@@ -14,3 +14,5 @@ mod opening;
 mod reading;
 /// Trimming, removing, rewriting, forgetting.
 mod retention;
+
+pub(crate) use support::cases;

@@ -215,7 +215,14 @@ fn another_version_is_refused_by_its_number() {
 fn keys_and_sources_are_recovered() {
     let disk = SimDisk::default();
     let (mut store, _) = opened(&disk);
-    let key = |n: u8, time| AnsweredKey { key: [n; 16], body: [n; 16], first: n.into(), count: 1, time };
+    let key = |n: u8, time| AnsweredKey {
+        key: [n; 16],
+        body: [n; 16],
+        first: n.into(),
+        count: 1,
+        created: false,
+        time,
+    };
     let source = |at: &str| Record::SourcePosition { source: "pg".into(), position: at.as_bytes().into() };
     store.append(&[Record::Key(key(1, NOW - 601_000)), source("a")]).unwrap();
     for i in 2..60 {
@@ -272,7 +279,7 @@ fn many_streams_open_fast_and_without_a_file_each() {
             let record = |stream: &riacho_core::name::StreamName| {
                 offset += 1;
                 let (stream, data) = (stream.clone(), Data::text("x"));
-                Record::Event(Event { offset, time: offset, stream, event_type: None, data })
+                Record::Event(Event { offset, time: offset, stream, event_type: None, data, change: None })
             };
             store.append(&names.iter().map(record).collect::<Vec<_>>()).unwrap();
         }

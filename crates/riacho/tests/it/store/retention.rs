@@ -119,8 +119,14 @@ fn a_segment_that_is_mostly_expired_is_rewritten_under_its_readers() {
 fn young_answered_keys_hold_their_segment() {
     let disk = SimDisk::default();
     let (mut store, _) = opened(&disk);
-    let key =
-        riacho_core::log::segment::AnsweredKey { key: [1; 16], body: [2; 16], first: 1, count: 1, time: NOW };
+    let key = riacho_core::log::segment::AnsweredKey {
+        key: [1; 16],
+        body: [2; 16],
+        first: 1,
+        count: 1,
+        created: false,
+        time: NOW,
+    };
     store.append(&[Record::Event(event(1, "a", "x")), Record::Key(key)]).unwrap();
     append(&mut store, &(2..100).map(|i| event(i, "a", &"x".repeat(100))).collect::<Vec<_>>());
     let none = |_: &StreamName| Keep { events: Some(0), ..Keep::default() };

@@ -44,7 +44,14 @@ pub(crate) fn name(text: &str) -> StreamName {
 
 /// An event whose time is 1000 times its offset.
 pub(crate) fn event(offset: Offset, stream: &str, text: &str) -> Event {
-    Event { offset, time: offset * 1000, stream: name(stream), event_type: None, data: Data::text(text) }
+    Event {
+        offset,
+        time: offset * 1000,
+        stream: name(stream),
+        event_type: None,
+        data: Data::text(text),
+        change: None,
+    }
 }
 
 /// Appends events one by one.

@@ -184,7 +184,7 @@ impl Connection {
     }
 
     /// Lines of helpers further up are of no use: this one is.
-    pub(super) fn asked_at(&mut self, at: At) {
+    pub(crate) fn asked_at(&mut self, at: At) {
         self.at = at;
     }
 }

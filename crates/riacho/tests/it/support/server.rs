@@ -86,6 +86,11 @@ impl TestServer {
         self.server.address()
     }
 
+    /// Its log.
+    pub(crate) fn log(&self) -> &riacho::log::Log {
+        self.server.log()
+    }
+
     /// `http://` and the address.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address())

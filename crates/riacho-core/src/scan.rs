@@ -6,7 +6,7 @@ use memchr::memchr2;
 use std::borrow::Cow;
 
 /// A place in a JSON text.
-pub(super) struct Scan<'a> {
+pub(crate) struct Scan<'a> {
     text: &'a str,
     at: usize,
     first: bool,
@@ -14,17 +14,17 @@ pub(super) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     /// The beginning of `text`.
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0, first: false }
     }
 
     /// Steps into an object; none where there is none.
-    pub(super) fn open_object(&mut self) -> Option<()> {
+    pub(crate) fn open_object(&mut self) -> Option<()> {
         self.open(b'{')
     }
 
     /// Steps into an array; none where there is none.
-    pub(super) fn open_array(&mut self) -> Option<()> {
+    pub(crate) fn open_array(&mut self) -> Option<()> {
         self.open(b'[')
     }
 
@@ -36,27 +36,33 @@ impl<'a> Scan<'a> {
     }
 
     /// The name of the next member, with the place at its value; or `Some(None)` behind the object.
-    pub(super) fn member(&mut self) -> Option<Option<Cow<'a, str>>> {
-        if !self.next(b'}')? {
+    pub(crate) fn member(&mut self) -> Option<Option<Cow<'a, str>>> {
+        Some(self.named_member()?.map(|member| member.name()))
+    }
+
+    /// The same, with the name as it is written.
+    pub(crate) fn named_member(&mut self) -> Option<Option<Member<'a>>> {
+        if !self.more(b'}')? {
             return Some(None);
         }
-        let name = self.string()?;
+        let begin = self.at;
+        let between = self.string()?;
         self.space();
         self.take(b':')?;
         self.space();
-        Some(Some(text(name)))
+        Some(Some(Member { begin, between }))
     }
 
     /// The text of the next item; or `Some(None)` behind the array.
-    pub(super) fn item(&mut self) -> Option<Option<&'a str>> {
-        if !self.next(b']')? {
+    pub(crate) fn item(&mut self) -> Option<Option<&'a str>> {
+        if !self.more(b']')? {
             return Some(None);
         }
         self.skip_value().map(Some)
     }
 
-    /// Whether another member or item comes, or `end`.
-    fn next(&mut self, end: u8) -> Option<bool> {
+    /// Whether another member or item comes, the place then being at it, or `end`, the place then being behind it.
+    pub(crate) fn more(&mut self, end: u8) -> Option<bool> {
         self.space();
         let first = std::mem::replace(&mut self.first, false);
         match self.peek()? {
@@ -73,22 +79,27 @@ impl<'a> Scan<'a> {
     }
 
     /// Whether an object begins here.
-    pub(super) fn at_object(&self) -> bool {
+    pub(crate) fn at_object(&self) -> bool {
         self.peek() == Some(b'{')
     }
 
+    /// Whether an array begins here.
+    pub(crate) fn at_array(&self) -> bool {
+        self.peek() == Some(b'[')
+    }
+
     /// Where this is, for `since`.
-    pub(super) fn place(&self) -> usize {
+    pub(crate) fn place(&self) -> usize {
         self.at
     }
 
     /// The text from `place` to here.
-    pub(super) fn since(&self, place: usize) -> Option<&'a str> {
+    pub(crate) fn since(&self, place: usize) -> Option<&'a str> {
         self.text.get(place..self.at)
     }
 
     /// The text of the value that begins here.
-    pub(super) fn skip_value(&mut self) -> Option<&'a str> {
+    pub(crate) fn skip_value(&mut self) -> Option<&'a str> {
         let begin = self.at;
         match self.peek()? {
             b'"' => {
@@ -158,8 +169,23 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// The beginning of a member.
+pub(crate) struct Member<'a> {
+    /// The place of its name's first quote.
+    pub(crate) begin: usize,
+    /// The text between its name's quotes.
+    pub(crate) between: &'a str,
+}
+
+impl<'a> Member<'a> {
+    /// Its name.
+    pub(crate) fn name(&self) -> Cow<'a, str> {
+        text(self.between)
+    }
+}
+
 /// What a JSON string says, by the text between its quotes. Half a surrogate pair is U+FFFD.
-pub(super) fn text(between: &str) -> Cow<'_, str> {
+pub(crate) fn text(between: &str) -> Cow<'_, str> {
     if !between.contains('\\') {
         return Cow::Borrowed(between);
     }
