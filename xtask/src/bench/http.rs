@@ -29,6 +29,13 @@ pub(super) fn request(port: u16, method: &str, path: &str, kind: &str, body: &st
     Ok(body.to_owned())
 }
 
+/// A number that Riacho's metrics have under this name.
+pub(super) fn metric(port: u16, name: &str) -> Result<f64> {
+    let text = request(port, "GET", "/metrics", "text/plain", "")?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.with_context(|| format!("no metric {name}"))?.trim().parse().context("no number")
+}
+
 /// Publishes one event to Riacho and returns its cursor.
 pub(super) fn publish_for_cursor(port: u16, path: &str) -> Result<String> {
     let body = request(port, "POST", path, "text/plain", "a place to go on from")?;

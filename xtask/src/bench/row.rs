@@ -10,7 +10,8 @@ use super::{
     server::Server,
     stage::{Cores, Stage},
 };
-use anyhow::Result;
+use anyhow::{Context, Result};
+use std::{fs, path::PathBuf};
 
 /// One row of the table.
 pub(super) struct Row {
@@ -97,9 +98,9 @@ pub(super) fn ratio(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     Some(one? / other?)
 }
 
-/// The row that is called so.
-pub(super) fn named(name: &str) -> Option<&'static Row> {
-    rows::ALL.iter().copied().find(|row| row.name == name || row.aliases.contains(&name))
+/// The rows that are called so: several may share an alias.
+pub(super) fn named(name: &str) -> impl Iterator<Item = &'static Row> {
+    rows::ALL.iter().copied().filter(move |row| row.name == name || row.aliases.contains(&name))
 }
 
 /// Starts `peer`, makes its stream `bench`, and publishes to it for a moment, so that no run measures a first time.
@@ -113,6 +114,14 @@ pub(super) fn warm(stage: &Stage, peer: Peer, cores: Cores, settings: &[(&str, &
         .set("--connections", 1)
         .run()?;
     Ok(server)
+}
+
+/// Writes lines to a file of the server's, and returns where it is.
+pub(super) fn list(server: &Server, name: &str, lines: impl Iterator<Item = String>) -> Result<PathBuf> {
+    let path = server.directory.join(name);
+    let text: Vec<_> = lines.collect();
+    fs::write(&path, text.join("\n") + "\n").context("failed to write a list of paths")?;
+    Ok(path)
 }
 
 /// `10,000` for 10000.

@@ -20,6 +20,8 @@ mod replay;
 mod streams;
 /// The other ways out.
 mod transports;
+/// Rows, and those who watch them.
+mod tables;
 
 use super::row::Row;
 
@@ -34,4 +36,8 @@ pub(super) const ALL: &[&Row] = &[
     &replay::ROW,
     &streams::ROW,
     &transports::ROW,
+    &tables::fan_out::ROW,
+    &tables::filters::ROW,
+    &tables::writes::ROW,
+    &tables::snapshots::ROW,
 ];

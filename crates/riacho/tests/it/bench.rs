@@ -77,6 +77,39 @@ async fn each_subscriber_of_several_paths_gets_the_events_of_its_own() {
 }
 
 #[tokio::test]
+async fn rows_are_written_by_number_and_each_reader_of_a_filter_gets_its_own() {
+    let server = TestServer::start().await;
+    let row = ["--keys", "25", "--marker", r#""v":"T"#, "--ready", r#""snapshot-end""#];
+    let one = [
+        &row[..],
+        &["--path", "/tables/one?where=owner='{n}'", "--publish-path", "/tables/one/k{n}", "--method", "PUT"],
+        &["--content-type", "application/json", "--body-template", r#"{"v":"{event}","owner":"{n}"}"#],
+    ]
+    .concat();
+    let said = check_run(&server, &one).await;
+    // Two readers of each of 25 rows, each of which changes four times.
+    assert_eq!(said["window"]["deliveries"], 200, "{said}");
+    assert_eq!(said["connect"]["not_ready"], 0, "{said}");
+
+    let change = r#"{"key":"k{n}","value":{"v":"{event}","owner":"{n}"},"headers":{"operation":"upsert"}}"#;
+    let many = [&row[..], &["--path", "/tables/many", "--batch", "10", "--batch-template", change]].concat();
+    let said = check_run(&server, &many).await;
+    assert_eq!(said["window"]["deliveries"], 5000, "{said}");
+    for table in ["one", "many"] {
+        let rows = server
+            .request("GET", &format!("/tables/{table}"), "Accept: application/json\r\n", "")
+            .await
+            .json();
+        let rows = rows["rows"].as_array().unwrap();
+        let keys: Vec<_> = rows.iter().map(|row| row["key"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(keys, (0..25).map(|key| format!("k{key:02}")).collect::<Vec<_>>(), "{table}");
+        for row in rows {
+            assert_eq!(row["key"].as_str().unwrap()[1..], row["value"]["owner"], "{table}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn stalled_subscribers_are_not_waited_for() {
     let server = TestServer::start().await;
     let said = check_run(&server, &["--stalled", "20"]).await;
@@ -181,6 +214,9 @@ async fn a_server_that_is_not_there_is_a_failure_and_bad_usage_another() {
         (&["run", "--marker", "data: "], 2, "--marker: expected"),
         (&["run", "--until", "5", "--rate", "3"], 2, "--until: needs --rate 0"),
         (&["run", "--path", "streams/a"], 2, "--path: expected a path"),
+        (&["run", "--ready", "x", "--stalled", "1"], 2, "--ready: those who"),
+        (&["run", "--ready", ""], 2, "expected 1 to 64 bytes"),
+        (&["run", "--keys", "0"], 2, "0 is not in 1.."),
         (&["run", "--size", "32"], 2, "32 is not in 33.."),
         (&["run", "--header", "x"], 2, "expected a header"),
         (&["run", "--stalled", "2000"], 2, "--stalled: more than"),

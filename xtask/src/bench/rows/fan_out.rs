@@ -69,7 +69,7 @@ fn goals(results: &Results) -> Vec<Goal> {
 pub(crate) const COUNTS: [usize; 2] = [1_000, 10_000];
 
 /// About a third of what one core can send one by one.
-const DELIVERIES_PER_SECOND: usize = 30_000;
+pub(crate) const DELIVERIES_PER_SECOND: usize = 30_000;
 
 pub(crate) const SERVERS: [Peer; 9] = [
     Peer::Riacho,

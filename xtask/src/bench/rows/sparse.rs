@@ -6,13 +6,11 @@ use crate::bench::{
     peer::Peer,
     report::unit::Unit,
     results::{Figures, Results},
-    row::{Case, Column, Goal, Row, ratio, warm},
+    row::{Case, Column, Goal, Row, list, ratio, warm},
     rows::fan_out::CPU,
-    server::Server,
     stage::{Cores, Stage},
 };
-use anyhow::{Context, Result};
-use std::{fs, path::PathBuf};
+use anyhow::Result;
 
 pub(crate) const ROW: Row = Row { name: "sparse", aliases: &[], cases, columns: COLUMNS, goals };
 
@@ -107,13 +105,6 @@ fn pattern(stage: &Stage, size: Size) -> Result<Figures> {
         .set("--connections", 8)
         .lasting(size, 4)
         .run()
-}
-
-fn list(server: &Server, name: &str, lines: impl Iterator<Item = String>) -> Result<PathBuf> {
-    let path = server.directory.join(name);
-    let text: Vec<_> = lines.collect();
-    fs::write(&path, text.join("\n") + "\n").context("failed to write a list of paths")?;
-    Ok(path)
 }
 
 fn goals(results: &Results) -> Vec<Goal> {

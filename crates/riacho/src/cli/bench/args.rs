@@ -25,6 +25,10 @@ pub(super) struct CommonArgs {
     /// How long to publish, or else to receive.
     #[arg(long, default_value = "5s", value_parser = duration)]
     duration: Duration,
+    /// How many numbers {n} stands for, from 0 and all of one length: 000 to 999. A path with {n} is so many paths; in a
+    /// body {n} is the number of its event, and begins anew.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    keys: u32,
 }
 
 #[derive(Args, Debug)]
@@ -32,7 +36,8 @@ pub(super) struct SubscribeArgs {
     /// How many subscribers.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     subscribers: u32,
-    /// What they read; subscriber i takes the path i modulo their number [default: /streams/bench]
+    /// What they read, {n} being numbers (see --keys); subscriber i takes the path i modulo their number
+    /// [default: /streams/bench]
     #[arg(long)]
     path: Vec<String>,
     /// More paths, one per line.
@@ -59,6 +64,9 @@ pub(super) struct SubscribeArgs {
     /// What stands before the stamp of each event, with the T that the event begins with [default: that of the transport]
     #[arg(long)]
     marker: Option<String>,
+    /// A subscriber is connected when it has received this text, e.g. '"snapshot-end"'; no more than the head if not given.
+    #[arg(long, value_name = "TEXT", value_parser = ready)]
+    ready: Option<String>,
     /// Each source may begin with any sequence: for joining where another publishes already.
     #[arg(long)]
     join: bool,
@@ -79,7 +87,7 @@ pub(super) struct PublishArgs {
     /// Connections that publish.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
-    /// Where to publish, in turn [default: what is read]
+    /// Where to publish, in turn, {n} being numbers (see --keys) [default: what is read]
     #[arg(long)]
     pub(super) publish_path: Vec<String>,
     /// More of them, one per line.
@@ -97,7 +105,7 @@ pub(super) struct PublishArgs {
     /// Requests in flight on each connection.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pipeline: u32,
-    /// The body of a request with one event.
+    /// The body of a request with one event; {n} is a number, see --keys.
     #[arg(long, default_value = "{event}", value_parser = template)]
     body_template: String,
     /// The type of such a body.
@@ -146,6 +154,7 @@ pub(super) struct Common {
     pub(super) target: Target,
     pub(super) process: Option<Process>,
     pub(super) duration: Duration,
+    pub(super) keys: u32,
 }
 
 /// What subscribers do.
@@ -161,6 +170,7 @@ pub(super) struct SubscribePlan {
     /// Subscribers on each connection.
     pub(super) streams: usize,
     pub(super) marker: Vec<u8>,
+    pub(super) ready: Option<String>,
     pub(super) join: bool,
     pub(super) until: Option<u64>,
     pub(super) idle: Duration,
@@ -183,6 +193,7 @@ pub(super) struct PublishPlan {
     pub(super) batch: u32,
     /// The body of a request, or a line of it where there are several.
     pub(super) template: String,
+    pub(super) keys: u32,
     pub(super) content_type: String,
     pub(super) pipeline: usize,
     pub(super) headers: Vec<String>,
@@ -211,12 +222,12 @@ impl CommonArgs {
                     .ok_or_else(|| Failure::Usage(format!("--pid: there is no process {pid}")))?,
             ),
         };
-        Ok(Common { target: Target::resolve(&server)?, process, duration: self.duration })
+        Ok(Common { target: Target::resolve(&server)?, process, duration: self.duration, keys: self.keys })
     }
 }
 
 impl SubscribeArgs {
-    pub(super) fn plan(&self) -> Result<SubscribePlan, Failure> {
+    pub(super) fn plan(&self, common: &Common) -> Result<SubscribePlan, Failure> {
         let marker = self.marker.as_deref().unwrap_or(match self.transport {
             Transport::Sse | Transport::SseHttp2 => "data: T",
             Transport::Ndjson | Transport::LongPoll => "\"data\":\"T",
@@ -228,6 +239,9 @@ impl SubscribeArgs {
         }
         if self.stalled > self.subscribers {
             return Err(Failure::Usage("--stalled: more than there are subscribers".to_owned()));
+        }
+        if self.ready.is_some() && self.stalled > 0 {
+            return Err(Failure::Usage("--ready: those who never read, --stalled, never are".to_owned()));
         }
         let streams = if self.transport == Transport::SseHttp2 { self.streams_per_connection } else { 1 };
         if !self.stalled.is_multiple_of(streams) {
@@ -246,7 +260,7 @@ impl SubscribeArgs {
         });
         Ok(SubscribePlan {
             subscribers: self.subscribers as usize,
-            paths: paths("--path", &self.path, self.paths_from.as_ref())?
+            paths: paths("--path", &self.path, self.paths_from.as_ref(), common.keys)?
                 .unwrap_or_else(|| vec![PATH.to_owned()]),
             transport: self.transport,
             accept: accept.to_owned(),
@@ -255,6 +269,7 @@ impl SubscribeArgs {
             connecting: self.connecting as usize,
             streams: streams as usize,
             marker: marker.as_bytes().to_vec(),
+            ready: self.ready.clone(),
             join: self.join,
             until: self.until,
             idle: self.idle,
@@ -280,7 +295,8 @@ impl PublishArgs {
             (Some(_), _) if rate == 0.0 => return Ok(None),
             _ => {}
         }
-        let paths = paths("--publish-path", &self.publish_path, self.publish_paths_from.as_ref())?
+        let given = (&self.publish_path, self.publish_paths_from.as_ref());
+        let paths = paths("--publish-path", given.0, given.1, common.keys)?
             .or_else(|| read.map(|read| read.paths.clone()))
             .unwrap_or_else(|| vec![PATH.to_owned()]);
         let several = self.batch > 1;
@@ -290,6 +306,7 @@ impl PublishArgs {
             paths,
             batch: self.batch,
             template: if several { &self.batch_template } else { &self.body_template }.clone(),
+            keys: common.keys,
             content_type: if several { &self.batch_content_type } else { &self.content_type }.clone(),
             pipeline: self.pipeline as usize,
             headers: self.publish_header.clone(),
@@ -302,7 +319,12 @@ impl PublishArgs {
     }
 }
 
-fn paths(flag: &str, given: &[String], file: Option<&PathBuf>) -> Result<Option<Vec<String>>, Failure> {
+fn paths(
+    flag: &str,
+    given: &[String],
+    file: Option<&PathBuf>,
+    keys: u32,
+) -> Result<Option<Vec<String>>, Failure> {
     let mut paths = given.to_vec();
     if let Some(file) = file {
         let text = fs::read_to_string(file)
@@ -315,7 +337,20 @@ fn paths(flag: &str, given: &[String], file: Option<&PathBuf>) -> Result<Option<
             "{flag}: expected a path like /streams/a, percent-encoded, got `{bad}`"
         )));
     }
+    let numbered = |path: String| -> Vec<String> {
+        if !path.contains(NUMBER) {
+            return vec![path];
+        }
+        let width = number_width(keys);
+        (0..keys).map(|key| path.replace(NUMBER, &format!("{key:0width$}"))).collect()
+    };
+    let paths: Vec<String> = paths.into_iter().flat_map(numbered).collect();
     Ok((!paths.is_empty()).then_some(paths))
+}
+
+/// Digits of each of so many numbers from 0.
+pub(super) fn number_width(keys: u32) -> usize {
+    keys.saturating_sub(1).to_string().len()
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -338,6 +373,13 @@ fn header(text: &str) -> Result<String, String> {
     }
 }
 
+fn ready(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=MARKER_BYTES_MAX => Ok(text.to_owned()),
+        _ => Err(format!("expected 1 to {MARKER_BYTES_MAX} bytes")),
+    }
+}
+
 fn method(text: &str) -> Result<String, String> {
     http::Method::from_bytes(text.as_bytes())
         .map(|_| text.to_owned())
@@ -350,6 +392,9 @@ fn template(text: &str) -> Result<String, String> {
         _ => Err("expected {event} in it, once".to_owned()),
     }
 }
+
+/// What stands for a number in paths and templates.
+pub(super) const NUMBER: &str = "{n}";
 
 const PATH: &str = "/streams/bench";
 const RATE: f64 = 30.0;

@@ -11,6 +11,8 @@ mod stamp;
 mod gaps;
 /// Events are counted.
 mod tally;
+/// What comes before them.
+mod awaited;
 /// Bodies of answers.
 mod framing;
 /// The same for HTTP/2.
@@ -90,7 +92,7 @@ impl Bench {
         match self {
             Self::Subscribe(Subscribe { common, subscribe }) => {
                 let plan = common.plan(env)?;
-                phases::run(&plan, &subscribe.plan()?, None)?.print(common.json)
+                phases::run(&plan, &subscribe.plan(&plan)?, None)?.print(common.json)
             }
             Self::Publish(Publish { common, path, mut publish }) => {
                 let plan = common.plan(env)?;
@@ -102,7 +104,7 @@ impl Bench {
             }
             Self::Run(Run { common, subscribe, publish }) => {
                 let plan = common.plan(env)?;
-                let subscribe = subscribe.plan()?;
+                let subscribe = subscribe.plan(&plan)?;
                 let publish = publish.plan(&plan, Some(&subscribe))?;
                 phases::run(&plan, &subscribe, publish.as_ref())?.print(common.json)
             }
@@ -115,6 +117,11 @@ const EXAMPLES: &str = "Examples:
   riacho bench run --subscribers 1000 --rate 20000 --batch 100 --json
   riacho bench publish --rate 0 --events 100000 && riacho bench run --subscribers 1000 --until 100000 \\
       --path '/streams/bench?from=earliest'
+Rows of a table, and 500 subscribers each of which sees one of its 500 owners' rows:
+  riacho bench run --keys 500 --subscribers 500 --path \"/tables/t?where=owner='{n}'\" --marker '\"v\":\"T' \\
+      --ready '\"snapshot-end\"' \\
+      --method PUT --publish-path '/tables/t/{n}' --content-type application/json \\
+      --body-template '{\"v\":\"{event}\",\"owner\":\"{n}\"}'
 Other servers:
   nchan:   riacho bench run http://127.0.0.1:8080 --path /sub/a --publish-path /pub/a
   Mercure: riacho bench run http://127.0.0.1:8080 --path '/.well-known/mercure?topic=a' \\

@@ -59,9 +59,16 @@ pub(super) fn run(
     let first = meter.mark();
     crowd.connect()?;
     let accepted = crowd.roll.accepted as u64;
+    let unready = crowd.await_ready();
+    if unready > 0 {
+        say(format_args!("{unready} subscribers did not receive what they wait for (--ready)"));
+    }
     let mut connected = Report::default();
     connected.put("seconds", rounded(first.seconds()));
     connected.put_some("server_cpu_us_each", meter.server_micros(&first).and_then(|us| each(us, accepted)));
+    if plan.ready.is_some() {
+        connected.put("not_ready", unready);
+    }
     connected.put("refused", plan.subscribers as u64 - accepted);
     report.put_part("connect", connected);
     say(format_args!("{accepted} subscribers after {:.2} s", first.seconds()));
@@ -124,6 +131,8 @@ pub(super) fn run(
     if let Some(until) = plan.until {
         let mut part = Report::default();
         part.put("seconds", rounded(until_last));
+        let until_first = crowd.count.first_event.saturating_sub(start.realtime) as f64 / 1e3;
+        part.put("first_event_us", rounded(until_first));
         part.put("events_each", until);
         part.put("satisfied", crowd.count.satisfied);
         report.put_part("until", part);

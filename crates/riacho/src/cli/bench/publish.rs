@@ -86,8 +86,8 @@ struct Connection {
     out: Vec<u8>,
     sent: usize,
     in_flight: VecDeque<Request>,
-    /// Requests that are due and wait for a slot here: when, and at which path.
-    backlog: VecDeque<(u64, usize)>,
+    /// Requests that are due and wait for a slot here: when, and which of all.
+    backlog: VecDeque<(u64, u64)>,
     answer: Answer,
     /// When to try to connect again.
     retry_at: u64,
@@ -217,7 +217,7 @@ impl<'a> Publishers<'a> {
             let path = (self.taken % self.lines.len() as u64) as usize;
             if self.lines.len() == 1 {
                 let Some(number) = self.free_connection() else { break Some(u64::MAX) };
-                self.write(number, due, path, number);
+                self.write(number, due, self.taken, number);
             } else {
                 let number = path % self.connections.len();
                 let bound = if self.plan.rate.is_none() { self.plan.pipeline } else { WAITING_MAX };
@@ -225,20 +225,20 @@ impl<'a> Publishers<'a> {
                 if connection.backlog.len() >= bound || self.waiting >= WAITING_MAX {
                     break Some(u64::MAX);
                 }
-                connection.backlog.push_back((due, path));
+                connection.backlog.push_back((due, self.taken));
                 self.waiting += 1;
             }
             self.taken += 1;
         };
         for number in 0..self.connections.len() {
             while self.waiting > 0 && self.has_slot(number) {
-                let Some((due, path)) =
+                let Some((due, request)) =
                     self.connections.get_mut(number).and_then(|connection| connection.backlog.pop_front())
                 else {
                     break;
                 };
                 self.waiting -= 1;
-                self.write(number, due, path, path);
+                self.write(number, due, request, (request % self.lines.len() as u64) as usize);
             }
             self.flush(number);
         }
@@ -273,10 +273,11 @@ impl<'a> Publishers<'a> {
         })
     }
 
-    fn write(&mut self, number: usize, due: u64, path: usize, source: usize) {
+    fn write(&mut self, number: usize, due: u64, request: u64, source: usize) {
         let Self { plan, target, connections, lines, form, done, .. } = self;
+        let line = lines.get((request % lines.len() as u64) as usize);
         let (Some(connection), Some(line), Some(place)) =
-            (connections.get_mut(number), lines.get(path), done.sources.get_mut(source))
+            (connections.get_mut(number), line, done.sources.get_mut(source))
         else {
             return;
         };
@@ -289,9 +290,10 @@ impl<'a> Publishers<'a> {
         let first = place.sent;
         let stamps =
             (first..first + events).map(|sequence| Stamp { time, source: source as u32, sequence }.text());
+        let number = request * u64::from(plan.batch);
         match events == plan.batch {
-            true => form.write(&mut connection.out, line, stamps),
-            false => Form::new(plan, target, events).write(&mut connection.out, line, stamps),
+            true => form.write(&mut connection.out, line, number, stamps),
+            false => Form::new(plan, target, events).write(&mut connection.out, line, number, stamps),
         }
         let sent = clock::monotonic_nanos();
         connection.in_flight.push_back(Request { sent, source, first, events });

@@ -5,6 +5,7 @@
 
 use super::{
     args::{SubscribePlan, Transport},
+    awaited::Awaited,
     connect::Target,
     framing::{Body, Head, Piece},
     http2::{Broken, Http2, Said},
@@ -51,11 +52,13 @@ pub(super) struct Count {
     pub(super) tally: Tally,
     /// Bytes, heads and all.
     pub(super) bytes: u64,
-    /// When the last event came, by the real-time clock; 0 before the first.
+    /// When the first and the last event came, by the real-time clock; 0 before the first.
+    pub(super) first_event: u64,
     pub(super) last_event: u64,
     /// Subscribers that have as many events as they were to wait for.
     pub(super) satisfied: usize,
     until: Option<u64>,
+    awaited: Option<Awaited>,
 }
 
 /// One connection.
@@ -97,7 +100,15 @@ impl<'a> Crowd<'a> {
             buffer: vec![0; BUFFER_BYTES],
             pages: (plan.transport == Transport::LongPoll).then(|| Pages::new(plan, target)),
             roll: Roll::new(plan.subscribers),
-            count: Count { tally, bytes: 0, last_event: 0, satisfied: 0, until: plan.until },
+            count: Count {
+                tally,
+                bytes: 0,
+                first_event: 0,
+                last_event: 0,
+                satisfied: 0,
+                until: plan.until,
+                awaited: plan.ready.as_ref().map(|text| Awaited::new(text, plan.subscribers)),
+            },
         })
     }
 
@@ -128,6 +139,25 @@ impl<'a> Crowd<'a> {
             say(format_args!("{missing} subscribers were not accepted: {:?}", self.roll.refused));
         }
         Ok(())
+    }
+
+    /// Waits until all that were accepted have received what they wait for; tells how many have not.
+    pub(super) fn await_ready(&mut self) -> usize {
+        let mut moved = (self.count.bytes, clock::instant());
+        while self.missing() > 0 && moved.1.elapsed() < HEAD_TIME_MAX {
+            self.turn(Duration::from_millis(100));
+            if moved.0 != self.count.bytes {
+                moved = (self.count.bytes, clock::instant());
+            }
+        }
+        self.missing()
+    }
+
+    fn missing(&self) -> usize {
+        match self.count.awaited {
+            Some(_) => self.roll.accepted.saturating_sub(self.count.ready()),
+            None => 0,
+        }
     }
 
     /// Takes what comes; waits for it no longer than `wait`.
@@ -375,11 +405,22 @@ impl<'a> Crowd<'a> {
 }
 
 impl Count {
+    /// Subscribers that have what they wait for.
+    fn ready(&self) -> usize {
+        self.awaited.as_ref().map_or(0, |awaited| awaited.ready)
+    }
+
     #[inline]
     fn take(&mut self, reader: usize, piece: &[u8], now: u64) {
+        if let Some(awaited) = &mut self.awaited {
+            awaited.take(reader, piece);
+        }
         let before = self.tally.received_by(reader);
         let after = self.tally.take(reader, piece, now);
         if after > before {
+            if self.first_event == 0 {
+                self.first_event = now;
+            }
             self.last_event = now;
             let is_new = |until: u64| (before..after).contains(&(until - 1));
             self.satisfied += usize::from(self.until.is_some_and(is_new));

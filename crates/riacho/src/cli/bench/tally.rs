@@ -181,13 +181,15 @@ impl Tally {
             return self.counts.totals(|_| Vec::new());
         };
         for (index, reader) in self.readers.iter().enumerate().filter(|(_, reader)| reader.counts) {
-            for (source, sent) in (0..).zip(sources) {
+            // Where each has but its own, the others need no look.
+            let (skip, take) =
+                if audience == Audience::Own { (reader.first as usize, 1) } else { (0, sources.len()) };
+            for (source, sent) in (0..).zip(sources).skip(skip).take(take) {
                 let slot = (source as u32).wrapping_sub(reader.first) as usize;
                 let place = (index as u32, source as u32);
                 let next = reader.next.get(slot).or_else(|| self.counts.others.get(&place)).copied();
                 let expected = match audience {
-                    Audience::All => true,
-                    Audience::Own => slot == 0,
+                    Audience::All | Audience::Own => true,
                     Audience::Seen => next.is_some_and(|next| next != self.counts.unseen),
                 };
                 let next = next.filter(|next| *next != UNSEEN).unwrap_or(0);

@@ -1,13 +1,18 @@
 //! Stamps, counting and framing, as pure functions.
 
 use super::{
+    args::{PublishPlan, StampTime},
+    awaited::Awaited,
+    connect::Target,
     framing::{Body, Chunk, Head, Piece},
     http2::{Broken, Http2, Said},
     pages::Pages,
+    request::Form,
     stamp::Stamp,
     tally::{Audience, Begin, Source, Tally},
 };
 use proptest::prelude::*;
+use std::{net::SocketAddr, time::Duration};
 
 fn stamp(source: u32, sequence: u32) -> Stamp {
     Stamp { time: 1_000_000, source, sequence }
@@ -128,6 +133,27 @@ fn stamps_cut_anywhere_are_counted_once() {
     }
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
     assert_eq!(counted(Begin::Zero, &single, None), all);
+}
+
+#[test]
+fn a_text_that_is_waited_for_is_seen_however_it_is_cut_and_once() {
+    let (text, bytes) = ("aab", b"xaaaby aab z");
+    for first in 0..bytes.len() {
+        for second in first..bytes.len() {
+            let mut awaited = Awaited::new(text, 2);
+            for piece in [&bytes[..first], &bytes[first..second], &bytes[second..]] {
+                awaited.take(1, piece);
+            }
+            assert_eq!(awaited.ready, 1, "{first} and {second}");
+        }
+    }
+    let mut awaited = Awaited::new(text, 2);
+    for piece in ["xaa", "", "a", "b"] {
+        assert_eq!(awaited.ready, 0, "before {piece:?}");
+        awaited.take(0, piece.as_bytes());
+        awaited.take(1, b"aa ab");
+    }
+    assert_eq!(awaited.ready, 1);
 }
 
 #[test]
@@ -293,6 +319,46 @@ fn the_cursor_of_a_page_is_its_last_however_the_page_was_cut() {
         assert_eq!(pages.next(1).as_deref(), Some(&b"GET 5f2-1a\r\n\r\n"[..]), "{cut}");
         assert_eq!(pages.next(1), None);
     }
+}
+
+/// The body of one request with `events` events, of which the first has this number.
+fn body(template: &str, keys: u32, events: u32, first: u64) -> String {
+    let plan = PublishPlan {
+        rate: None,
+        connections: 1,
+        paths: vec!["/t".to_owned()],
+        batch: events,
+        template: template.to_owned(),
+        keys,
+        content_type: "x/y".to_owned(),
+        pipeline: 1,
+        headers: Vec::new(),
+        method: "POST".to_owned(),
+        size: 34,
+        events: None,
+        stamp: StampTime::Sent,
+        duration: Duration::ZERO,
+    };
+    let target =
+        Target { address: SocketAddr::from(([127, 0, 0, 1], 1)), host: "h".to_owned(), base: String::new() };
+    let mut out = b"something before\n".to_vec();
+    let stamps = (0..events).map(|sequence| stamp(0, sequence).text());
+    Form::new(&plan, &target, events).write(&mut out, "POST /t", first, stamps);
+    let text = String::from_utf8(out).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.ends_with(&format!("content-length: {}", body.len())), "{text}");
+    let shorter = |body: String, sequence| {
+        let text = stamp(0, sequence).text();
+        body.replace(str::from_utf8(&text).unwrap(), &format!("<{sequence}>"))
+    };
+    (0..events).fold(body.to_owned(), shorter)
+}
+
+#[test]
+fn a_number_in_a_body_is_that_of_its_event_and_begins_anew() {
+    assert_eq!(body(r#"{"a":"{event}"}"#, 5, 1, 3), r#"{"a":"T<0>x"}"#);
+    assert_eq!(body("{n}={event}/{n}", 8, 1, 13), "5=T<0>x/5");
+    assert_eq!(body("{n} {event}", 11, 3, 108), "09 T<0>x\n10 T<1>x\n00 T<2>x\n");
 }
 
 #[test]
