@@ -1,0 +1,60 @@
+// A body of text/event-stream becomes events: WHATWG HTML, "Parsing an event stream" and "Interpreting an event stream".
+// Pinned by spec/vectors. It must not know fetch, URLs or what the data means.
+
+/** Who takes what a parser finds, in the order of the body. */
+export interface ParserSink {
+  /** An event with data, as an `EventSource` would dispatch it; `id` is the last id so far, of this event or one before. */
+  event(event: { type: string; data: string; id: string }): void
+  /** A block without data ended; `id` is the last id so far. Heartbeats and first blocks of Riacho come so. */
+  block?(id: string): void
+  /** The reconnection time, in milliseconds. */
+  retry?(ms: number): void
+}
+
+/**
+ * Parses one body. What it returns takes the bytes, cut anywhere; a byte order mark at their beginning is passed over, and
+ * what is no UTF-8 becomes U+FFFD. Where the body ends, what is unfinished is dropped: there is nothing to call.
+ *
+ * @throws RangeError from what is returned, where an event is larger than `EVENT_CHARS_MAX`
+ */
+export const parser = (sink: ParserSink): ((chunk: Uint8Array) => void) => {
+  const decoder = new TextDecoder()
+  /** The line that is not complete. */
+  let rest = ''
+  /** A line ended in CR at the end of a chunk: a LF that follows belongs to it. */
+  let cr = false
+  let data: string[] = []
+  let size = 0
+  let type = ''
+  let id = ''
+  const parseLine = (line: string): void => {
+    const [, name, value = ''] = /^([^:]*):? ?(.*)$/s.exec(line) ?? []
+    if (!line) {
+      if (data.length) sink.event({ type: type || 'message', data: data.join('\n'), id })
+      else sink.block?.(id)
+      data = []
+      size = 0
+      type = ''
+    } else if (name === 'data') {
+      size += value.length + 1
+      data.push(value)
+    } else if (name === 'event') type = value
+    else if (name === 'id' && !value.includes('\0')) id = value
+    else if (name === 'retry' && /^[0-9]+$/.test(value)) sink.retry?.(+value)
+  }
+  return (chunk) => {
+    let text = decoder.decode(chunk, { stream: true })
+    if (!text) return
+    if (cr && text[0] === '\n') text = text.slice(1)
+    cr = text.endsWith('\r')
+    // Only what is new is searched, so a long line in many chunks costs its length.
+    const lines = text.split(/\r\n?|\n/)
+    lines[0] = rest + (lines[0] ?? '')
+    rest = lines.pop() ?? ''
+    lines.forEach(parseLine)
+    if (size + rest.length > EVENT_CHARS_MAX) throw new RangeError('an event is too large')
+  }
+}
+
+/** Characters of one event; as much as a server may be configured to send (64 MiB), where each byte is escaped. */
+export const EVENT_CHARS_MAX = 6 * 2 ** 26

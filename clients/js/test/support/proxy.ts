@@ -1,0 +1,91 @@
+// A proxy between client and server that does what networks do: it cuts, delays, swallows, holds back, answers 502.
+
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { onTestFinished } from 'vitest'
+import type { Server } from './server.js'
+
+/** What is done to one connection. */
+export type Fault =
+  | { kind: 'none' }
+  /** It is reset after so many bytes from the server. */
+  | { kind: 'cut'; bytes: number }
+  /** Each piece from the server comes so many milliseconds later. */
+  | { kind: 'delay'; ms: number }
+  /** Requests go nowhere, and no answer comes. */
+  | { kind: 'swallow' }
+  /** After so many bytes from the server nothing more comes, and nothing is said. */
+  | { kind: 'stall'; bytes: number }
+  /** Answers of event streams are held back: all, or what follows the head. Others pass. */
+  | { kind: 'hold'; head: boolean }
+  | { kind: 'status'; status: number }
+
+export class Proxy {
+  static async start(server: Server, fault: () => Fault): Promise<Proxy> {
+    const proxy = new Proxy(fault)
+    proxy.#listener.on('connection', (socket) => proxy.#serve(socket, server.port))
+    proxy.#listener.listen(0, '127.0.0.1')
+    await once(proxy.#listener, 'listening')
+    onTestFinished(() => {
+      proxy.cut()
+      proxy.#listener.close()
+    })
+    return proxy
+  }
+
+  /** Connections so far. */
+  count = 0
+  /** Requests so far, by what they accept. */
+  readonly asked: string[] = []
+  #listener = createServer()
+  #sockets = new Set<Socket>()
+
+  private constructor(public fault: () => Fault) {}
+
+  get origin(): string {
+    return `http://127.0.0.1:${(this.#listener.address() as AddressInfo).port}`
+  }
+
+  /** Resets all connections. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy()
+  }
+
+  #serve(client: Socket, port: number): void {
+    this.count += 1
+    const fault = this.fault()
+    const server = connect(port, '127.0.0.1')
+    for (const [socket, other] of [[client, server], [server, client]] as const) {
+      this.#sockets.add(socket)
+      socket.setNoDelay(true)
+      socket.on('error', () => other.destroy())
+      socket.on('close', () => {
+        this.#sockets.delete(socket)
+        other.destroy()
+      })
+    }
+    let holds = false
+    client.on('data', (chunk) => {
+      for (const [, accept] of chunk.toString('latin1').matchAll(/^accept: (.*)$/gim)) {
+        this.asked.push(accept ?? '')
+        holds = fault.kind === 'hold' && accept === 'text/event-stream'
+      }
+      if (fault.kind === 'status') {
+        client.end(`HTTP/1.1 ${fault.status} Proxy\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops`)
+      } else if (fault.kind !== 'swallow') server.write(chunk)
+    })
+    let bytes = 0
+    server.on('data', (chunk) => {
+      const room = 'bytes' in fault ? Math.max(fault.bytes - bytes, 0) : chunk.length
+      bytes += chunk.length
+      if (holds && fault.kind === 'hold') {
+        const end = fault.head ? chunk.indexOf('\r\n\r\n') : -1
+        if (end >= 0) client.write(chunk.subarray(0, end + 4))
+      } else if (fault.kind === 'delay') setTimeout(() => client.writable && client.write(chunk), fault.ms)
+      else if (chunk.length <= room) client.write(chunk)
+      else if (fault.kind === 'stall') client.write(chunk.subarray(0, room))
+      else client.write(chunk.subarray(0, room), () => client.resetAndDestroy())
+    })
+    server.on('end', () => client.end())
+  }
+}
