@@ -415,3 +415,23 @@ async fn beyond_the_bound_of_views_a_page_is_told_to_come_back_and_others_why() 
     let mut same = Reader::open(&server, "/tables/t?where=1+%3C+n", "").await;
     same.group().await;
 }
+
+#[tokio::test]
+async fn a_snapshot_that_has_begun_outlives_the_table_and_a_live_one_ends_with_what_is_there() {
+    let server = TestServer::start().await;
+    for part in 0..8 {
+        let rows = (0..2500).map(|n| upsert(&format!("{part}/{n:04}"), json!({"text": "x".repeat(400)})));
+        batch(&server, "t", Value::Array(rows.collect())).await;
+    }
+    let page = server.get("/tables/t?limit=5000").await.json();
+    // More than a socket takes at once: it stands in the middle of the rows.
+    let mut live = Reader::open(&server, "/tables/t", "").await;
+    assert_eq!(server.request("DELETE", "/tables/t", "", "").await.status, 200);
+    put(&server, "t", "new", json!({})).await;
+
+    let next = page["next"].as_str().unwrap();
+    let last = server.get(&format!("/tables/t?limit=10000&after={next}")).await.json();
+    assert_eq!(last["cursor"], page["cursor"]);
+    assert_eq!(last["rows"].as_array().unwrap().len(), 10_000, "the snapshot is of before");
+    live.until(json!({"new": {}})).await;
+}
