@@ -123,6 +123,10 @@ fn measure(options: &Options) -> Result<()> {
     eprintln!("{}", file.display());
     if options.is_whole() {
         report::write(&results)?;
+    } else if let Some(path) = &options.into {
+        let whole = results.clone().into_those_of(Results::read(path)?);
+        whole.write(path)?;
+        report::write(&whole)?;
     }
     if options.size == options::Size::Quick {
         let failed =

@@ -71,6 +71,7 @@ cargo xtask COMMAND
       --repeat N                runs of each case, of which the median counts (3)
       --riacho PATH             another binary than the tree's; --mercure PATH, --centrifugo PATH: servers to compare
       --machine NAME            what the machine is called in the name of the results
+      --into FILE               puts the rows that are measured into this file of results, for the tables
       --report FILE             tables and picture from a file of results, measuring nothing
       --counts                  instructions of the hot functions, under valgrind, against those of bench/counts.json
       --counts --accept         writes that file

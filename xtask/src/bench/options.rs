@@ -20,6 +20,8 @@ pub(super) struct Options {
     pub(super) centrifugo: Option<PathBuf>,
     /// The machine's name in the name of the results' file.
     pub(super) machine: Option<String>,
+    /// The file of results in which the rows that are measured take the place of theirs.
+    pub(super) into: Option<PathBuf>,
 }
 
 /// What to do.
@@ -83,6 +85,7 @@ impl Options {
             mercure: None,
             centrifugo: None,
             machine: None,
+            into: None,
         };
         let mut args = args.iter().copied();
         while let Some(flag) = args.next() {
@@ -104,8 +107,12 @@ impl Options {
                 "--mercure" => options.mercure = Some(absolute(value()?)?),
                 "--centrifugo" => options.centrifugo = Some(absolute(value()?)?),
                 "--machine" => options.machine = Some(value()?.to_owned()),
+                "--into" => options.into = Some(absolute(value()?)?),
                 other => bail!("no such flag: {other}; `cargo xtask help` lists them"),
             }
+        }
+        if options.into.is_some() && options.size == Size::Quick {
+            bail!("--into is for rows at their usual size");
         }
         if options.repeat == 0 {
             options.repeat = if options.size == Size::Quick { 1 } else { 3 };

@@ -72,6 +72,19 @@ impl Results {
         Ok(text)
     }
 
+    /// The results `whole`, with these rows in place of its own, and a fact that says which are of another session.
+    pub(super) fn into_those_of(self, mut whole: Self) -> Self {
+        let session = format!("{}, commit {}", self.date, self.facts.get("commit").map_or("unknown", |c| c));
+        for row in self.rows {
+            whole.facts.insert(format!("measured later: {}", row.row), session.clone());
+            match whole.rows.iter_mut().find(|other| other.row == row.row) {
+                Some(other) => *other = row,
+                None => whole.rows.push(row),
+            }
+        }
+        whole
+    }
+
     /// The row `name`, if it was run.
     pub(super) fn row(&self, name: &str) -> Option<&RowResults> {
         self.rows.iter().find(|row| row.row == name)
