@@ -20,10 +20,13 @@ test("the page of README's first screen shows a live table", async (t) => {
   const page = await browser.newPage();
   await page.route("**/page", (route) => route.fulfill({ contentType: "text/html", body: html }));
   await page.goto(`${server.origin}/page`);
-  const shows = (text) => page.waitForFunction((text) => document.querySelector("#out").textContent === text, text);
-  await shows("MSFT 300.45");
-  await put("SAP", { symbol: "SAP", price: 120 });
-  await shows("MSFT 300.45\nSAP 120");
+  const shows = (rows) => page.waitForFunction(
+    (text) => document.querySelector("#out").textContent === text, JSON.stringify(rows, null, 2),
+  );
+  const msft = { symbol: "MSFT", price: 300.45 }, sap = { symbol: "SAP", price: 120 };
+  await shows({ MSFT: msft });
+  await put("SAP", sap);
+  await shows({ MSFT: msft, SAP: sap });
   await fetch(`${server.origin}/tables/stocks2/MSFT`, { method: "DELETE" });
-  await shows("SAP 120");
+  await shows({ SAP: sap });
 });
