@@ -17,6 +17,8 @@ mod scan;
 pub mod table;
 /// Where a subscription starts.
 pub mod start;
+/// Where rows come from outside.
+pub mod source;
 /// The bytes of the log.
 pub mod log;
 /// Which rows of a table are wanted, and which columns of them.

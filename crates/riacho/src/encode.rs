@@ -24,19 +24,21 @@ pub(crate) struct Piece<'a> {
 }
 
 /// Gives each piece of `events` to `each`, in order; `terms` are those of whoever reads changes. Changes at the end whose
-/// transaction is not complete are left out: gives how many events were not.
+/// transaction is not complete are left out: gives how many events were not. `whole`: what comes after `events`, in any
+/// table that was asked for, is of no transaction among them.
 pub(crate) fn encode_run(
     form: Form,
     epoch: Epoch,
     terms: Option<&Terms>,
     events: &[Arc<Event>],
+    whole: bool,
     mut each: impl FnMut(Piece<'_>),
 ) -> usize {
     let mut bytes = Vec::new();
     let mut done = 0;
     while let Some(first) = events.get(done) {
         let rest = events.get(done..).unwrap_or_default();
-        let Some(len) = piece_len(rest) else { break };
+        let Some(len) = piece_len(rest, whole) else { break };
         let group = rest.get(..len).unwrap_or_default();
         let last = group.last().unwrap_or(first);
         bytes.clear();
@@ -61,8 +63,24 @@ pub(crate) fn txid(event: &Event) -> Option<&str> {
     event.change.as_ref().and_then(|change| change.txid.as_deref())
 }
 
-// How many of `events` make up the first piece; none where its end is not among them.
-fn piece_len(events: &[Arc<Event>]) -> Option<usize> {
-    let last = events.iter().position(|event| event.change.as_ref().is_none_or(|change| change.last))?;
-    Some(last + 1)
+/// Whether `events` begin with a whole piece; `whole` as for [`encode_run`].
+pub(crate) fn has_piece(events: &[Arc<Event>], whole: bool) -> bool {
+    piece_len(events, whole).is_some()
+}
+
+/// Whether two events that follow each other are changes of one transaction.
+pub(crate) fn same_transaction(event: &Event, next: &Event) -> bool {
+    txid(event).is_some() && txid(event) == txid(next)
+}
+
+// How many of `events` make up the first piece; none where its end is not among them. Each table has a last change in a
+// transaction; `whole` says that what may follow is of another one.
+fn piece_len(events: &[Arc<Event>], whole: bool) -> Option<usize> {
+    let ends = |(at, event): (usize, &Arc<Event>)| {
+        let last = event.change.as_ref().is_none_or(|change| change.last);
+        last && events
+            .get(at + 1)
+            .map_or(whole || txid(event).is_none(), |next| !same_transaction(event, next))
+    };
+    Some(events.iter().enumerate().position(ends)? + 1)
 }

@@ -3,7 +3,7 @@
 //! A few threads do this for all: a read may wait for the disk, which neither a reactor nor a task of the runtime may.
 
 use crate::{
-    encode::encode_run,
+    encode::{encode_run, has_piece},
     error::{Error, ErrorKind},
     log::{Log, Place},
     view::SharedView,
@@ -232,7 +232,7 @@ fn help_streams(log: &Log, mut feed: Feed, upto: Offset) -> Result<Fed, Error> {
     let page = log.read(&rest, &mut feed.place, HELPING_BYTES)?;
     tell_lost(log, form, start, page.lost, &mut bytes);
     let events: Vec<_> = page.events.into_iter().take_while(|event| event.offset <= upto).collect();
-    encode_run(form, feed.view.epoch(), None, &events, |piece| {
+    encode_run(form, feed.view.epoch(), None, &events, true, |piece| {
         bytes.extend_from_slice(piece.bytes);
         marks.push((piece.upto, bytes.len()));
     });
@@ -249,7 +249,8 @@ fn help_events(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
     let (begin, start, had) = (feed.place, feed.place.after, feed.into_next);
     let transaction_bytes_max = log.transaction_bytes_max();
     let mut bytes_max = HELPING_BYTES;
-    let page = loop {
+    let (page, ended) = loop {
+        let published = log.published();
         let page = log.read(view.selection(), &mut feed.place, bytes_max)?;
         if feed.into_next > 0 && (!page.lost.is_empty() || view.is_paced()) {
             let op = "go on in the middle of an event that is no longer kept";
@@ -262,9 +263,10 @@ fn help_events(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
             feed.way = Way::Walk(Box::new(Walk::since(view.selection(), start, &[])));
             return Ok(Fed { next: Some(feed), ..Fed::nothing(begin) });
         }
-        let whole = page.events.iter().any(|event| event.change.as_ref().is_none_or(|change| change.last));
-        if whole || page.events.is_empty() || bytes_max > transaction_bytes_max {
-            break page;
+        // Visible is a transaction whole or not at all.
+        let ended = page.upto >= published || bytes_max > transaction_bytes_max;
+        if page.events.is_empty() || ended || has_piece(&page.events, false) {
+            break (page, ended);
         }
         // A transaction that is larger than a helping.
         feed.place = begin;
@@ -275,7 +277,7 @@ fn help_events(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
         marks.push((start, bytes.len()));
     }
     let terms = view.selection().terms().map(|terms| &**terms);
-    let done = encode_run(form, view.epoch(), terms, &page.events, |piece| {
+    let done = encode_run(form, view.epoch(), terms, &page.events, ended, |piece| {
         if !piece.bytes.is_empty() {
             bytes.extend_from_slice(piece.bytes);
             marks.push((piece.upto, bytes.len()));

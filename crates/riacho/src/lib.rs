@@ -11,6 +11,8 @@ pub mod log;
 pub mod schema;
 /// Rows of tables by key, and their index by last change.
 pub mod rows;
+/// Where rows come from outside.
+pub mod source;
 /// Events in their order become bytes.
 mod encode;
 /// Encoded events that many subscribers read.

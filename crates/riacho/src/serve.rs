@@ -89,7 +89,8 @@ async fn serve(config: &Config, demo: bool) -> Result<(), Error> {
 // Until it is aborted. What cannot be published is left out: the next second has newer.
 async fn feed_demo(log: Log) {
     let (stocks, orders) = (table(demo::STOCKS_TABLE), table(demo::ORDERS_TABLE));
-    log.set_source(stocks.clone(), DEMO.into());
+    let fed = log.feed(&stocks, &DEMO.into(), true);
+    debug_assert!(fed.is_ok(), "nobody else feeds the tables of the demo");
     if log.rows().table(&orders).is_none_or(|known| known.rows == 0) {
         let rows = demo::orders(clock::now());
         write_demo(&log, &orders, rows.iter().map(|(key, value)| (key.as_str(), value)), None).await;

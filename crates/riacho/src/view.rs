@@ -7,7 +7,7 @@ use crate::{encode::txid, feed::shared::SharedSnapshot};
 use indexmap::IndexMap;
 use riacho_core::{
     event::{Event, Operation},
-    name::Selection,
+    name::{Selection, StreamName},
     position::{Epoch, Offset, Position},
     predicate::Index,
     table::{
@@ -440,23 +440,25 @@ impl Views {
     ) {
         let changes: Vec<_> = changes.collect();
         let Some((_, last)) = changes.last().copied() else { return };
+        let ends = Ends::of(changes.iter().map(|(_, event)| *event));
         let mut shown_to = ShownTo::default();
         for (readers, event) in changes {
             if let Some(readers) = readers {
-                shown_to.add(readers, event, last.offset, wakes);
+                shown_to.add(readers, event, &ends, wakes);
             }
         }
-        let at = Position { epoch: self.epoch, offset: last.offset };
         let mut encoded: Vec<Encoded> = Vec::new();
         for (view, shown) in shown_to.views.values() {
-            let alike = Alike::of(view, shown);
+            let upto = ends.of_view(view);
+            let alike = Alike::of(view, shown, upto);
             if let Some(known) = encoded.iter().find(|known| known.alike == alike) {
-                append(&self.limits, view, last.offset, last.time, &known.bytes, wakes);
+                append(&self.limits, view, upto, last.time, &known.bytes, wakes);
                 continue;
             }
             let mut bytes = Vec::new();
+            let at = Position { epoch: self.epoch, offset: upto };
             view.form.changes(&mut bytes, at, txid(last), shown);
-            append(&self.limits, view, last.offset, last.time, &bytes, wakes);
+            append(&self.limits, view, upto, last.time, &bytes, wakes);
             if alike.is_some() && encoded.len() < ENCODED_MAX {
                 encoded.push(Encoded { alike, bytes });
             }
@@ -483,6 +485,29 @@ impl Views {
     }
 }
 
+/// Where a transaction ends in each of its tables. Who reads some of them resumes from there, whatever other tables had
+/// after it: it is the cursor that a reader gets who finds these changes in the log.
+struct Ends<'a>(Vec<(&'a StreamName, Offset)>);
+
+impl<'a> Ends<'a> {
+    fn of(changes: impl Iterator<Item = &'a Arc<Event>>) -> Self {
+        let mut ends: Vec<(&StreamName, Offset)> = Vec::new();
+        for event in changes {
+            match ends.iter_mut().find(|(table, _)| *table == &event.stream) {
+                Some((_, end)) => *end = event.offset,
+                None => ends.push((&event.stream, event.offset)),
+            }
+        }
+        Self(ends)
+    }
+
+    fn of_view(&self, view: &SharedView) -> Offset {
+        let read =
+            |(table, _): &&(&StreamName, Offset)| self.0.len() == 1 || view.selection.matches(table.as_str());
+        self.0.iter().filter(read).map(|(_, end)| *end).max().unwrap_or(0)
+    }
+}
+
 /// What each view is shown of a transaction; by the view's address.
 #[derive(Default)]
 struct ShownTo<'a> {
@@ -492,7 +517,7 @@ struct ShownTo<'a> {
 type ShownChanges<'a> = Vec<(&'a Event, Shown<'a>)>;
 
 impl<'a> ShownTo<'a> {
-    fn add(&mut self, readers: &Readers, event: &'a Arc<Event>, upto: Offset, wakes: &mut Wakes) {
+    fn add(&mut self, readers: &Readers, event: &'a Arc<Event>, ends: &Ends<'_>, wakes: &mut Wakes) {
         let (old, new) = (terms::before(event), terms::after(event));
         let mut matches: IndexMap<usize, (&Arc<SharedView>, bool, bool)> = IndexMap::new();
         for reader in old.map(|row| readers.matching(row)).unwrap_or_default() {
@@ -503,7 +528,7 @@ impl<'a> ShownTo<'a> {
         }
         for (place, (view, was, is)) in matches {
             if let Some(pace) = &view.pace {
-                if pace.hold(event, upto) {
+                if pace.hold(event, ends.of_view(view)) {
                     wakes.0.push(Wake::Paced(Arc::clone(view)));
                 }
                 continue;
@@ -529,14 +554,15 @@ struct Encoded {
 struct Alike {
     form: Form,
     old_value: bool,
+    upto: Offset,
     changes: Vec<(Offset, Operation)>,
 }
 
 impl Alike {
-    fn of(view: &SharedView, shown: &[(&Event, Shown<'_>)]) -> Option<Self> {
+    fn of(view: &SharedView, shown: &[(&Event, Shown<'_>)], upto: Offset) -> Option<Self> {
         let terms = view.selection.terms().filter(|terms| terms.columns.is_none())?;
         let changes = shown.iter().map(|(event, shown)| (event.offset, shown.operation)).collect();
-        Some(Self { form: view.form, old_value: terms.old_value, changes })
+        Some(Self { form: view.form, old_value: terms.old_value, upto, changes })
     }
 }
 

@@ -12,6 +12,8 @@ pub mod value;
 pub mod patch;
 /// Changes as they come in.
 pub mod batch;
+/// A row of which a source tells only a part.
+pub mod fill;
 /// What a reader of a table is shown.
 pub mod terms;
 /// Many changes of a row become one.

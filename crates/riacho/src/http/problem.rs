@@ -198,6 +198,8 @@ impl From<AppendError> for Problem {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Self::new(status, "rows_failed", "The server's rows are read-only", detail)
             }
+            // Of sources alone, which do not ask over HTTP.
+            AppendError::Unfit(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "Failed", detail),
             AppendError::Write(_, refused) => Self::of_refused(&refused, detail),
             AppendError::TooLarge => {
                 let status = StatusCode::PAYLOAD_TOO_LARGE;

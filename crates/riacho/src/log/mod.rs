@@ -12,7 +12,7 @@ use crate::{
     schema::Schemas,
     view::{Lagging, SharedView, Sweeper, ViewLimits, Views, Wakes, pace},
 };
-use order::Order;
+use order::{Feeding, Order};
 use riacho_core::{
     event::{Data, Event, EventType},
     name::{Selection, StreamName, table_of},
@@ -43,6 +43,8 @@ mod streams;
 mod by_name;
 /// Writes to tables, judged.
 mod table;
+/// What sources write.
+mod source;
 /// What the order lock guards.
 mod order;
 /// The thread that commits durable events.
@@ -51,6 +53,7 @@ mod writer;
 pub mod offline;
 
 pub use order::State;
+pub use source::{Becomes, Note, SourceChange, SourceWrite, Transaction, Unfit};
 pub use table::{Condition, Refused, RowWrite, TableWrite};
 
 /// A log that is open. Cheap to clone.
@@ -205,6 +208,8 @@ pub enum AppendError {
     ReadOnly(StreamName, Arc<str>),
     /// The rows cannot be read or written.
     RowsFailed,
+    /// What a source says cannot be taken.
+    Unfit(Box<Unfit>),
 }
 
 /// What a page of reading gave.
@@ -461,14 +466,65 @@ impl Log {
         Ok(appended)
     }
 
-    /// Notes that `source` feeds the table: nobody else may write to it. Later calls override.
-    pub fn set_source(&self, table: StreamName, source: Arc<str>) {
-        self.lock().sources.insert(table, source);
+    /// Commits transactions of a source with what it remembers: when this returns, they are durable and visible, and only
+    /// then may the source be told. One at a time: transactions of a later call could be taken where an earlier was not.
+    ///
+    /// Not cancel safe: dropped, they may be committed all the same.
+    ///
+    /// # Errors
+    /// Nothing of it is taken. `TooLarge` where one commit has no room for it; `Unfit` for a row that cannot be.
+    pub async fn write_source(&self, write: SourceWrite) -> Result<Appended, AppendError> {
+        if self.shared.rows.lags() {
+            self.shared.rows.caught_up().await;
+        }
+        let (appended, lagging) = self.shared.queue.send(writer::What::Source(write), None).await?;
+        lagging.wait().await;
+        Ok(appended)
+    }
+
+    /// What was remembered under this name by [`Log::write_source`].
+    pub fn note(&self, name: &str) -> Option<Box<[u8]>> {
+        self.lock().notes.get(name).cloned()
+    }
+
+    /// What is remembered under names that begin with `prefix`.
+    pub fn notes(&self, prefix: &str) -> Vec<(Box<str>, Box<[u8]>)> {
+        let order = self.lock();
+        let named = order.notes.iter().filter(|(name, _)| name.starts_with(prefix));
+        named.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Notes that `source` feeds the table: nobody else may write to it. `ready`: its rows are whole; until they are, those
+    /// who ask for them wait.
+    ///
+    /// # Errors
+    /// The source that feeds it already, where that is another.
+    pub fn feed(&self, table: &StreamName, source: &Arc<str>, ready: bool) -> Result<(), Arc<str>> {
+        let mut order = self.lock();
+        match order.sources.get(table) {
+            Some(feeding) if feeding.source != *source => Err(Arc::clone(&feeding.source)),
+            _ => {
+                order.sources.insert(table.clone(), Feeding { source: Arc::clone(source), ready });
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes that the rows of a table that a source feeds are whole.
+    pub fn table_ready(&self, table: &StreamName) {
+        if let Some(feeding) = self.lock().sources.get_mut(table) {
+            feeding.ready = true;
+        }
+    }
+
+    /// Notes that `source` feeds none but these tables: others are anybody's again.
+    pub fn feed_only(&self, source: &str, tables: &[StreamName]) {
+        self.lock().sources.retain(|table, feeding| &*feeding.source != source || tables.contains(table));
     }
 
     /// The source that feeds the table, if one does.
     pub fn source_of(&self, table: &StreamName) -> Option<Arc<str>> {
-        self.lock().sources.get(table).cloned()
+        self.lock().sources.get(table).map(|feeding| Arc::clone(&feeding.source))
     }
 
     /// The rows of tables.
@@ -847,6 +903,7 @@ impl Display for AppendError {
                 let table = table.table().unwrap_or_default();
                 write!(f, "the table `{table}` is fed by the source `{source}` and takes no other writes")
             }
+            Self::Unfit(unfit) => unfit.fmt(f),
             Self::RowsFailed => f.write_str("the file of rows cannot be read or written"),
         }
     }

@@ -8,13 +8,13 @@ use super::{
     writer::Hold,
 };
 use crate::{
-    encode::encode_run,
+    encode::{encode_run, same_transaction},
     error::{Error, ErrorKind},
     rows::Rows,
     view::{Lagging, SharedView, Views, Wakes},
 };
 use riacho_core::{
-    event::{Change, Data, Event, Operation},
+    event::{Change, Data, Event},
     name::{Selection, Selector, StreamName},
     position::{Epoch, Offset, Position},
     table::message::Mark,
@@ -43,6 +43,13 @@ pub enum State {
     Closing,
 }
 
+/// Who feeds a table.
+pub(super) struct Feeding {
+    pub source: Arc<str>,
+    /// Whether its rows are whole: until then nobody is told them.
+    pub ready: bool,
+}
+
 pub(super) struct Order {
     pub state: State,
     epoch: Epoch,
@@ -58,7 +65,9 @@ pub(super) struct Order {
     pub views: Views,
     pub keys: Keys,
     /// Tables that a source feeds.
-    pub sources: HashMap<StreamName, Arc<str>>,
+    pub sources: HashMap<StreamName, Feeding>,
+    /// What sources remember, by name.
+    pub notes: HashMap<Box<str>, Box<[u8]>>,
     /// The newest change of any row.
     pub newest_change: Offset,
 }
@@ -117,6 +126,7 @@ impl Order {
             views: Views::new(recovered.epoch, settings.views),
             keys,
             sources: HashMap::new(),
+            notes: recovered.sources.into_iter().collect(),
             newest_change: 0,
         }
     }
@@ -132,6 +142,17 @@ impl Order {
                 stream.newest = stream.newest.max(table.newest).max(1);
                 stream.trimmed = stream.trimmed.max(if stream.count == 0 { table.newest } else { 0 });
                 self.streams.exists(index);
+            }
+        }
+    }
+
+    /// Remembers what sources remember.
+    pub(super) fn remember(&mut self, notes: Vec<(Box<str>, Box<[u8]>)>) {
+        for (name, value) in notes {
+            if value.is_empty() {
+                self.notes.remove(&name);
+            } else {
+                self.notes.insert(name, value);
             }
         }
     }
@@ -229,43 +250,41 @@ impl Order {
         (Appended { first, count, created: false }, events)
     }
 
-    /// Gives the changes `made` in one table their offsets, the time, and the name of their transaction.
+    /// Gives the changes of one transaction, at least one, their offsets, the time and the transaction's name. Each claims
+    /// its stream, as it is released.
     pub(super) fn assign_changes(
         &mut self,
-        index: StreamIndex,
-        made: Vec<Made>,
+        made: Vec<(StreamIndex, Made)>,
         txid: Option<&str>,
         now: Millis,
     ) -> (Appended, Assigned) {
         self.time = self.time.max(now);
         let (first, count) = (self.next, made.len());
-        let name = self.streams.get(index).map(|stream| stream.name.clone());
-        let Some(stream) = name else { return (Appended { first, count: 0, created: false }, Vec::new()) };
-        let created = matches!(&*made, [Made { operation: Operation::Insert, .. }]);
         self.next += count as u64;
-        let last = Position { epoch: self.epoch, offset: self.next - 1 };
-        let txid = txid.map(Arc::from).or_else(|| (count > 1).then(|| Arc::from(last.to_string())));
-        let event = |(made, offset): (Made, Offset)| {
+        let end = Position { epoch: self.epoch, offset: self.next - 1 };
+        let txid = txid.map(Arc::from).or_else(|| (count > 1).then(|| Arc::from(end.to_string())));
+        // The last of a table completes the transaction for who reads that table alone.
+        let lasts: HashMap<StreamIndex, Offset> =
+            made.iter().zip(first..).map(|((index, _), offset)| (*index, offset)).collect();
+        let mut events = Vec::with_capacity(count);
+        for ((index, made), offset) in made.into_iter().zip(first..) {
+            let Some(stream) = self.streams.get_mut(index) else { continue };
+            stream.busy_mut().claims += 1;
             let Made { key, operation, old, new } = made;
-            let change = Change { key, operation, old, txid: txid.clone(), last: offset == last.offset };
+            let last = lasts.get(&index) == Some(&offset);
+            let change = Change { key, operation, old, txid: txid.clone(), last };
             let event = Event {
                 offset,
                 time: self.time,
-                stream: stream.clone(),
+                stream: stream.name.clone(),
                 event_type: None,
                 data: Data { text: new, json: true },
                 change: Some(Box::new(change)),
             };
-            (index, Arc::new(event))
-        };
-        let events: Assigned = made.into_iter().zip(first..).map(event).collect();
-        if let Some(stream) = self.streams.get_mut(index) {
-            // One claim for each event, as they are released; the first was taken with the place.
-            let more = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
-            stream.busy_mut().claims += more;
+            events.push((index, Arc::new(event)));
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        (Appended { first, count, created }, events)
+        (Appended { first, count, created: false }, events)
     }
 
     /// The time of the newest event.
@@ -315,11 +334,12 @@ impl Order {
         let mut bytes = 0;
         let mut memory = Vec::new();
         let mut transaction = Vec::new();
-        for (index, event) in events {
+        let mut events = events.into_iter().peekable();
+        while let Some((index, event)) = events.next() {
             bytes += event.data.text.len() as u64;
-            if let Some(change) = &event.change {
+            if event.change.is_some() {
                 transaction.push((index, Arc::clone(&event)));
-                if change.last {
+                if events.peek().is_none_or(|(_, next)| !same_transaction(&event, next)) {
                     self.publish_transaction(&transaction, log, wakes);
                     transaction.clear();
                 }
@@ -490,7 +510,7 @@ impl Order {
         }
         let view = self.views.add(selection, form, base);
         let mut wakes = Wakes::default();
-        encode_run(form, self.epoch, selection.terms().map(|terms| &**terms), &events, |piece| {
+        encode_run(form, self.epoch, selection.terms().map(|terms| &**terms), &events, true, |piece| {
             self.views.append_encoded(&view, piece.upto, piece.time, piece.bytes, &mut wakes);
         });
         let places: Vec<StreamIndex> = self.streams.selected(selection).map(|(index, _)| index).collect();

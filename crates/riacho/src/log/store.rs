@@ -479,7 +479,11 @@ impl Store {
                 }
             }
             Record::SourcePosition { source, position } => {
-                self.sources.insert(source.clone(), position.clone());
+                if position.is_empty() {
+                    self.sources.remove(source);
+                } else {
+                    self.sources.insert(source.clone(), position.clone());
+                }
                 self.meta_stale = true;
             }
             Record::Key(key) => {

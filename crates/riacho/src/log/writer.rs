@@ -2,8 +2,9 @@
 //! events visible and answers all.
 
 use super::{
-    AppendError, Appended, Batch, Entry, Key, Log, RowWrite, TableWrite,
+    AppendError, Appended, Batch, Entry, Key, Log, Note, RowWrite, SourceWrite, TableWrite,
     order::{Answer, Assigned, Order, State},
+    source,
     store::Store,
     streams::{Said, StreamIndex},
     table::{self, Known, Made, Outcome, Rules, State as RowState},
@@ -21,7 +22,7 @@ use riacho_core::{
     time::Millis,
 };
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -35,7 +36,30 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 pub(super) enum What {
     Append(Batch),
     Write(TableWrite),
+    Source(SourceWrite),
     Empty(StreamName),
+}
+
+impl What {
+    /// The idempotency key it comes with.
+    fn key(&self) -> Option<Key> {
+        match self {
+            Self::Append(batch) => batch.key,
+            Self::Write(write) => write.key,
+            Self::Source(_) | Self::Empty(_) => None,
+        }
+    }
+
+    /// The rows it is judged against.
+    fn places(&self) -> Vec<(StreamName, Box<str>)> {
+        match self {
+            Self::Write(write) => {
+                write.writes.iter().map(|row| (write.table.clone(), row.key.clone())).collect()
+            }
+            Self::Source(write) => write.places().map(|(table, key)| (table.clone(), key.into())).collect(),
+            Self::Append(_) | Self::Empty(_) => Vec::new(),
+        }
+    }
 }
 
 type Answered = Result<(Appended, Lagging), AppendError>;
@@ -143,6 +167,7 @@ impl Op {
     fn bytes(&self) -> usize {
         match &self.what {
             What::Write(write) => write.writes.iter().map(|row| write_bytes(&write.table, row)).sum(),
+            What::Source(write) => write.bytes(),
             what => what_bytes(what),
         }
     }
@@ -152,7 +177,7 @@ impl Op {
 fn what_bytes(what: &What) -> usize {
     match what {
         What::Append(batch) => batch.entries.iter().map(entry_bytes).sum(),
-        What::Write(_) => 0,
+        What::Write(_) | What::Source(_) => 0,
         What::Empty(_) => RECORD_OVERHEAD,
     }
 }
@@ -223,8 +248,16 @@ struct Frame {
     said: Vec<StreamIndex>,
     /// The rows that the ops of this frame write, as the ops judged so far leave them.
     known: Known,
+    /// What sources remember then.
+    notes: Vec<(Box<str>, Box<[u8]>)>,
     /// About the bytes of the records.
     bytes: usize,
+}
+
+/// Where a frame and the offsets stood before an op.
+struct Undo {
+    records: usize,
+    next: Offset,
 }
 
 impl Writer {
@@ -259,6 +292,7 @@ impl Writer {
             said: Vec::new(),
             bytes: 0,
             known: self.known(&ops),
+            notes: Vec::new(),
         };
         let mut order = self.log.lock();
         let (keys, first) = (order.keys.len(), order.next());
@@ -290,6 +324,7 @@ impl Writer {
         match &written {
             Ok(()) => {
                 order.reserved = order.reserved.max(frame.reserved);
+                order.remember(std::mem::take(&mut frame.notes));
                 for index in frame.said {
                     if let Some(stream) = order.streams.get_mut(index) {
                         stream.said = if stream.memory() { Said::Memory } else { Said::Durable };
@@ -360,13 +395,11 @@ impl Writer {
     fn known(&self, ops: &[Op]) -> Known {
         let mut known = Known::new();
         for op in ops {
-            let What::Write(write) = &op.what else { continue };
-            for row in &write.writes {
-                let place = (write.table.clone(), row.key.clone());
+            for place in op.what.places() {
                 if known.contains_key(&place) {
                     continue;
                 }
-                match self.log.shared.rows.row(&write.table, &row.key) {
+                match self.log.shared.rows.row(&place.0, &place.1) {
                     Ok(row) => {
                         known.insert(place, row.map(|row| RowState { value: row.value, offset: row.offset }));
                     }
@@ -500,44 +533,28 @@ impl Frame {
         if before > 0 && self.bytes > frame_room(log) {
             return Err(what);
         }
-        if let What::Write(write) = what {
-            return self.judge_any_write(write, order, log).map_err(What::Write);
-        }
-        Ok(self.judge_other(what, order, log))
-    }
-
-    fn judge_any_write(
-        &mut self,
-        write: TableWrite,
-        order: &mut Order,
-        log: &Log,
-    ) -> Result<Judged, TableWrite> {
-        let known = self.judge_key(write.key, order, log);
-        match known.or_else(|| refusal(order)) {
-            Some(judged) => Ok(judged),
-            None => self.judge_write(write, order, log),
-        }
-    }
-
-    fn judge_other(&mut self, what: What, order: &mut Order, log: &Log) -> Judged {
-        let key = if let What::Append(batch) = &what { batch.key } else { None };
-        if let Some(judged) = self.judge_key(key, order, log).or_else(|| refusal(order)) {
-            return judged;
+        if let Some(judged) = self.judge_key(what.key(), order, log).or_else(|| refusal(order)) {
+            return Ok(judged);
         }
         match what {
-            What::Append(batch) => self.judge_append(&batch, order, log),
-            What::Write(_) => Judged::Refused(AppendError::Failed),
-            What::Empty(name) => match order.streams.find(name.as_str()) {
-                Some(index) if order.streams.get(index).is_some_and(|stream| stream.newest > 0) => {
-                    let upto = order.take_offset();
-                    // What is written after it in this frame finds no row.
-                    self.known.iter_mut().filter(|((of, _), _)| *of == name).for_each(|(_, row)| *row = None);
-                    self.records.push(Record::Emptied { stream: name, upto, time: self.now });
-                    self.records.push(Record::Reserve { upto });
-                    Judged::Empty(index, upto)
-                }
-                _ => Judged::Refused(AppendError::UnknownStream(name)),
-            },
+            What::Append(batch) => Ok(self.judge_append(&batch, order, log)),
+            What::Write(write) => self.judge_write(write, order, log).map_err(What::Write),
+            What::Source(write) => self.judge_source(write, order, log).map_err(What::Source),
+            What::Empty(name) => Ok(self.judge_empty(name, order)),
+        }
+    }
+
+    fn judge_empty(&mut self, name: StreamName, order: &mut Order) -> Judged {
+        match order.streams.find(name.as_str()) {
+            Some(index) if order.streams.get(index).is_some_and(|stream| stream.newest > 0) => {
+                let upto = order.take_offset();
+                // What is written after it in this frame finds no row.
+                self.known.iter_mut().filter(|((of, _), _)| *of == name).for_each(|(_, row)| *row = None);
+                self.records.push(Record::Emptied { stream: name, upto, time: self.now });
+                self.records.push(Record::Reserve { upto });
+                Judged::Empty(index, upto)
+            }
+            _ => Judged::Refused(AppendError::UnknownStream(name)),
         }
     }
 
@@ -596,8 +613,11 @@ impl Frame {
     fn judge_write(&mut self, write: TableWrite, order: &mut Order, log: &Log) -> Result<Judged, TableWrite> {
         let settings = &log.shared.settings;
         let table = write.table.table().unwrap_or_default();
-        if let Some(source) =
-            order.sources.get(&write.table).filter(|source| write.source.as_ref() != Some(source))
+        if let Some(source) = order
+            .sources
+            .get(&write.table)
+            .map(|feeding| &feeding.source)
+            .filter(|source| write.source.as_ref() != Some(source))
         {
             return Ok(Judged::Refused(AppendError::ReadOnly(write.table.clone(), Arc::clone(source))));
         }
@@ -631,16 +651,104 @@ impl Frame {
             Ok(index) => index,
             Err(refused) => return Ok(Judged::Refused(refused)),
         };
-        let (appended, events) = order.assign_changes(index, made, write.txid.as_deref(), self.now);
-        for (_, event) in &events {
+        let created = matches!(&*made, [Made { operation: Operation::Insert, .. }]);
+        let made = made.into_iter().map(|made| (index, made)).collect();
+        let (appended, events) = order.assign_changes(made, write.txid.as_deref(), self.now);
+        order.release([index]);
+        let appended = Appended { created, ..appended };
+        self.record_changes(&events);
+        self.answer(write.key, appended, order);
+        Ok(Judged::Append(appended, events))
+    }
+
+    // All transactions of a source's write or none. What it remembers counts only once they are durable.
+    fn judge_source(
+        &mut self,
+        write: SourceWrite,
+        order: &mut Order,
+        log: &Log,
+    ) -> Result<Judged, SourceWrite> {
+        if log.shared.rows.failed().is_some() || !self.knows(&write) {
+            return Ok(Judged::Refused(AppendError::RowsFailed));
+        }
+        let (before, settings) =
+            (Undo { records: self.records.len(), next: order.next() }, &log.shared.settings);
+        let bytes_before = self.bytes;
+        let mut all: Assigned = Vec::new();
+        for transaction in &write.transactions {
+            let made = match source::judge(transaction, &self.known, settings.row_bytes_max) {
+                Ok(made) => made,
+                Err(unfit) => {
+                    self.undo(&before, &all, order);
+                    return Ok(Judged::Refused(AppendError::Unfit(Box::new(unfit))));
+                }
+            };
+            self.bytes += made.iter().map(|(_, made)| made.bytes()).sum::<usize>();
+            if self.bytes > frame_room(log) {
+                self.undo(&before, &all, order);
+                // Alone in its frame it would not fit either.
+                let alone = before.records == 0 && bytes_before == 0;
+                return if alone { Ok(Judged::Refused(AppendError::TooLarge)) } else { Err(write) };
+            }
+            let mut places: HashMap<StreamName, StreamIndex> = HashMap::new();
+            for (table, _) in &made {
+                if places.contains_key(table) {
+                    continue;
+                }
+                match order.place(table, settings) {
+                    Ok(index) => places.insert(table.clone(), index),
+                    Err(refused) => {
+                        order.release(places.into_values());
+                        self.undo(&before, &all, order);
+                        return Ok(Judged::Refused(refused));
+                    }
+                };
+            }
+            let placed = made.into_iter().filter_map(|(table, made)| Some((*places.get(&table)?, made)));
+            let placed: Vec<_> = placed.collect();
+            if !placed.is_empty() {
+                let (_, events) = order.assign_changes(placed, transaction.txid.as_deref(), self.now);
+                self.record_changes(&events);
+                all.extend(events);
+            }
+            order.release(places.into_values());
+        }
+        for Note { name, value } in write.notes {
+            self.records.push(Record::SourcePosition { source: name.clone(), position: value.clone() });
+            self.notes.push((name, value));
+        }
+        let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let first = all.first().map_or(log.published(), |(_, event)| event.offset);
+        Ok(Judged::Append(Appended { first, count, created: false }, all))
+    }
+
+    // Takes back what was judged of an op that cannot be taken whole.
+    fn undo(&mut self, before: &Undo, events: &Assigned, order: &mut Order) {
+        self.records.truncate(before.records);
+        for (_, event) in events.iter().rev() {
+            let Some(change) = &event.change else { continue };
+            // Its old value is what this frame knew; the offset is asked of no source's row.
+            let old = change.old.clone().map(|value| RowState { value, offset: 0 });
+            self.known.insert((event.stream.clone(), change.key.clone()), old);
+        }
+        order.release(events.iter().map(|(index, _)| *index));
+        order.take_back(before.next, order.next());
+    }
+
+    // Whether every row that it is judged against could be read.
+    fn knows(&self, write: &SourceWrite) -> bool {
+        write.places().all(|(table, key)| self.known.contains_key(&(table.clone(), key.into())))
+    }
+
+    // Changes of this frame count for those judged after them.
+    fn record_changes(&mut self, events: &Assigned) {
+        for (_, event) in events {
             let Some(change) = &event.change else { continue };
             let gone = change.operation == Operation::Delete;
             let state = RowState { value: event.data.text.clone(), offset: event.offset };
-            self.known.insert((write.table.clone(), change.key.clone()), (!gone).then_some(state));
+            self.known.insert((event.stream.clone(), change.key.clone()), (!gone).then_some(state));
             self.records.push(Record::Event(Event::clone(event)));
         }
-        self.answer(write.key, appended, order);
-        Ok(Judged::Append(appended, events))
     }
 
     // Remembers the answer under its idempotency key.

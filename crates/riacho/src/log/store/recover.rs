@@ -370,6 +370,7 @@ impl Store {
     fn settle(&mut self, meta: &Meta, fold: &Fold) -> Result<(), Error> {
         self.reserved = fold.reserved;
         self.sources.extend(fold.sources.clone());
+        self.sources.retain(|_, position| !position.is_empty());
         let lasts = self.slots.iter().map(|slot| slot.segment.last());
         // The segments that held the newest events may be gone; the active one begins after them all.
         self.last = lasts.max().unwrap_or(0).max(self.active().segment.base() - 1);

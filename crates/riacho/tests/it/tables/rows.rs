@@ -218,7 +218,7 @@ async fn emptied_table_has_no_rows_and_takes_new_ones() {
 async fn table_of_a_source_takes_no_other_writes() {
     let server = TestServer::start().await;
     put(&server, "/tables/t/a", "{\"x\":1}").await;
-    server.log().set_source(riacho_core::name::StreamName::of_table("t").unwrap(), "pg".into());
+    server.log().feed(&riacho_core::name::StreamName::of_table("t").unwrap(), &"pg".into(), true).unwrap();
     let change = "{\"key\":\"k\",\"headers\":{\"operation\":\"delete\"}}";
     for (method, target, headers, body) in [
         ("PUT", "/tables/t/a", JSON, "{}"),

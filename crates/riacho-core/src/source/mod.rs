@@ -1,0 +1,4 @@
+//! Where rows come from outside: what databases say becomes transactions, and when to do what. No I/O.
+
+/// What a source is doing, and what it does next when something fails.
+pub mod machine;

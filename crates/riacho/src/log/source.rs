@@ -1,0 +1,229 @@
+//! What sources write: whole transactions over any of their tables, and how far they have been read, in one commit.
+//!
+//! A source says what rows are, not what happened to them: a change is made where that differs from our row. So a row that
+//! is read twice, or read anew after a gap, is no change.
+
+use super::table::{Known, Made, State};
+use indexmap::IndexMap;
+use riacho_core::{
+    event::Operation,
+    name::StreamName,
+    table::{
+        fill::{PartMember, fill},
+        key::KEY_BYTES_MAX,
+    },
+};
+use std::{
+    borrow::Cow,
+    fmt::{self, Display, Formatter},
+    sync::Arc,
+};
+
+/// Transactions of one source that are committed together, in their order, with what the source remembers of them.
+#[derive(Clone, Debug)]
+pub struct SourceWrite {
+    /// The source's name. Its tables are those of [`Log::feed`](super::Log::feed).
+    pub source: Arc<str>,
+    /// The transactions.
+    pub transactions: Vec<Transaction>,
+    /// What the source remembers from then on.
+    pub notes: Vec<Note>,
+}
+
+/// Changes that readers see all at once.
+#[derive(Clone, Default, Debug)]
+pub struct Transaction {
+    /// Its name; needed where it has several changes.
+    pub txid: Option<Box<str>>,
+    /// What becomes of which row, in order. Of several about one row the last counts: what was between was never
+    /// committed.
+    pub changes: Vec<SourceChange>,
+}
+
+/// What becomes of one row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceChange {
+    /// The table's stream.
+    pub table: StreamName,
+    /// The row's key.
+    pub key: Box<str>,
+    /// What it is now.
+    pub becomes: Becomes,
+}
+
+/// What a row is now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Becomes {
+    /// This JSON object.
+    Row(Box<str>),
+    /// These members in their order; those without a value are as in the row `from` before this change.
+    Merged {
+        /// The key of the row that has the rest.
+        from: Box<str>,
+        /// Names, and values as JSON.
+        members: Vec<PartMember>,
+    },
+    /// Nothing: it is not there.
+    Gone,
+}
+
+/// Something that a source remembers, by name; the names are those of all sources.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// What it is called: at most 64 KiB.
+    pub name: Box<str>,
+    /// What is remembered; nothing, to forget it.
+    pub value: Box<[u8]>,
+}
+
+/// Why a transaction cannot be taken as it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unfit {
+    /// A row would be larger than this many bytes.
+    RowTooLarge {
+        /// The table's stream.
+        table: StreamName,
+        /// The row's key.
+        key: Box<str>,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// A key is longer than this many bytes, or has none.
+    Key {
+        /// The table's stream.
+        table: StreamName,
+        /// The key's beginning.
+        key: Box<str>,
+    },
+    /// A row of which only a part is told is not known: it must be read anew.
+    Unknown {
+        /// The table's stream.
+        table: StreamName,
+        /// The row's key.
+        key: Box<str>,
+    },
+}
+
+impl Unfit {
+    /// The table it is about.
+    pub fn table(&self) -> &StreamName {
+        match self {
+            Self::RowTooLarge { table, .. } | Self::Key { table, .. } | Self::Unknown { table, .. } => table,
+        }
+    }
+}
+
+impl Display for Unfit {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let table = self.table().table().unwrap_or_default();
+        match self {
+            Self::RowTooLarge { key, bytes_max, .. } => write!(
+                f,
+                "the row `{key}` of `{table}` is larger than {bytes_max} bytes; raise the limit row_bytes_max, or leave \
+                 columns out with `columns`"
+            ),
+            Self::Key { key, .. } => {
+                write!(
+                    f,
+                    "a row of `{table}` has a key that is empty or longer than {KEY_BYTES_MAX} bytes: `{key}...`"
+                )
+            }
+            Self::Unknown { key, .. } => write!(f, "the row `{key}` of `{table}` is not known in full"),
+        }
+    }
+}
+
+impl SourceWrite {
+    /// The rows it is judged against.
+    pub(super) fn places(&self) -> impl Iterator<Item = (&StreamName, &str)> {
+        let changes = self.transactions.iter().flat_map(|transaction| &transaction.changes);
+        changes.flat_map(|change| {
+            let from = match &change.becomes {
+                Becomes::Merged { from, .. } if *from != change.key => Some(&**from),
+                _ => None,
+            };
+            std::iter::once(&*change.key).chain(from).map(|key| (&change.table, key))
+        })
+    }
+
+    /// About the bytes of its records.
+    pub(super) fn bytes(&self) -> usize {
+        let notes: usize = self.notes.iter().map(|note| note.name.len() + note.value.len()).sum();
+        notes + self.transactions.iter().map(Transaction::bytes).sum::<usize>()
+    }
+}
+
+impl Transaction {
+    /// About the bytes of its records, as far as they are known before it is judged.
+    pub fn bytes(&self) -> usize {
+        let row = |change: &SourceChange| match &change.becomes {
+            Becomes::Row(row) => row.len(),
+            Becomes::Merged { members, .. } => members
+                .iter()
+                .map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()))
+                .sum(),
+            Becomes::Gone => 0,
+        };
+        self.changes.iter().map(|change| change.key.len() + row(change) + CHANGE_OVERHEAD).sum()
+    }
+}
+
+/// What is made of a transaction against `known`, which holds every row it names: the net change of each row.
+///
+/// # Errors
+/// The first change that cannot be taken.
+pub(super) fn judge(
+    transaction: &Transaction,
+    known: &Known,
+    row_bytes_max: usize,
+) -> Result<Vec<(StreamName, Made)>, Unfit> {
+    let mut now: IndexMap<(&StreamName, &str), Option<Cow<'_, str>>> = IndexMap::new();
+    for change in &transaction.changes {
+        let SourceChange { table, key, becomes } = change;
+        if key.is_empty() || key.len() > KEY_BYTES_MAX {
+            let end = key.floor_char_boundary(KEY_SHOWN);
+            return Err(Unfit::Key { table: table.clone(), key: key.get(..end).unwrap_or_default().into() });
+        }
+        let row = match becomes {
+            Becomes::Gone => None,
+            Becomes::Row(row) => Some(Cow::Borrowed(&**row)),
+            Becomes::Merged { from, members: wanted } => {
+                let before = match now.get(&(table, &**from)) {
+                    Some(row) => row.as_deref(),
+                    None => stored(known, table, from),
+                };
+                let unknown = || Unfit::Unknown { table: table.clone(), key: key.clone() };
+                Some(Cow::Owned(fill(before.ok_or_else(unknown)?, wanted).ok_or_else(unknown)?))
+            }
+        };
+        if row.as_ref().is_some_and(|row| row.len() > row_bytes_max) {
+            return Err(Unfit::RowTooLarge {
+                table: table.clone(),
+                key: key.clone(),
+                bytes_max: row_bytes_max,
+            });
+        }
+        now.insert((table, key), row);
+    }
+    let made = now.into_iter().filter_map(|((table, key), new)| {
+        let old = stored(known, table, key);
+        let operation = match (old, &new) {
+            (None, None) => return None,
+            (None, Some(_)) => Operation::Insert,
+            (Some(old), Some(new)) if old == new => return None,
+            (Some(_), Some(_)) => Operation::Update,
+            (Some(_), None) => Operation::Delete,
+        };
+        let new = new.unwrap_or_default().into();
+        Some((table.clone(), Made { key: key.into(), operation, old: old.map(Into::into), new }))
+    });
+    Ok(made.collect())
+}
+
+fn stored<'a>(known: &'a Known, table: &StreamName, key: &str) -> Option<&'a str> {
+    known.get(&(table.clone(), key.into()))?.as_ref().map(|State { value, .. }| &**value)
+}
+
+const KEY_SHOWN: usize = 40;
+// A record's head and the table's name, in most cases.
+const CHANGE_OVERHEAD: usize = 160;

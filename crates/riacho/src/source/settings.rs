@@ -1,0 +1,73 @@
+//! What the configuration says of sources, checked.
+
+use std::{path::PathBuf, sync::Arc};
+
+/// One `[[source]]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceSettings {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// Where the rows come from.
+    pub database: Database,
+    /// Which tables; at least one.
+    pub tables: Vec<TableSettings>,
+}
+
+/// Where rows come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Database {
+    /// A file of SQLite.
+    Sqlite(SqliteSettings),
+}
+
+/// A file of SQLite.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SqliteSettings {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether triggers and the table of changes are made at start where they are missing.
+    pub setup: bool,
+}
+
+/// Tables that a source feeds, and what of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableSettings {
+    /// The name in the database, or a pattern with `*`; of PostgreSQL with its schema, `public` where none is said.
+    pub table: String,
+    /// What it is called here; none: as in the database, without `public.`. Not for patterns.
+    pub name: Option<String>,
+    /// The columns that are read; none: all. The key is always read.
+    pub columns: Option<Vec<String>>,
+    /// The rows that are read: an SQL expression, judged by the database.
+    pub filter: Option<String>,
+}
+
+impl Database {
+    /// What kind it is: the word of `--source` and `/sources`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+        }
+    }
+}
+
+impl TableSettings {
+    /// Whether it is for more tables than one.
+    pub fn is_pattern(&self) -> bool {
+        self.table.contains('*')
+    }
+
+    /// Whether it is for the table `table` of the database.
+    pub fn matches(&self, table: &str) -> bool {
+        // `*` is any text: names of tables have no segments.
+        let mut parts = self.table.split('*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = table.strip_prefix(first) else { return false };
+        let Some(last) = parts.next_back() else { return rest.is_empty() };
+        for part in parts {
+            let Some(at) = rest.find(part) else { return false };
+            rest = rest.get(at + part.len()..).unwrap_or_default();
+        }
+        rest.ends_with(last)
+    }
+}

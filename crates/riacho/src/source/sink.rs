@@ -1,0 +1,237 @@
+//! What readers of databases write to: the log, and what is known of the source.
+
+use crate::{
+    clock,
+    log::{AppendError, Log, Note, SourceChange, SourceWrite, Transaction, Unfit},
+};
+use riacho_core::{
+    name::StreamName,
+    source::machine::{Fault, FaultKind, Input, Machine, Output},
+    time::Millis,
+};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// What a reader writes to. Cheap to clone.
+#[derive(Clone)]
+pub struct Sink {
+    log: Log,
+    source: Arc<str>,
+    board: Arc<Board>,
+}
+
+/// What is known of a source: read by whoever asks, written by its task and its reader.
+pub(crate) struct Board {
+    machine: Mutex<Machine>,
+    lag: Mutex<Lag>,
+}
+
+/// How far a source is behind its database; none where nobody can know.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Lag {
+    /// Bytes of the database's own log that were not read yet.
+    pub bytes: Option<u64>,
+    /// Age of the newest change when it became visible here.
+    pub millis: Option<Millis>,
+    /// Changes taken since the server was started.
+    pub changes: u64,
+    /// Transactions taken since then.
+    pub transactions: u64,
+}
+
+/// A table that a source feeds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableOf {
+    /// What it is called in the database.
+    pub origin: String,
+    /// The stream of our table.
+    pub stream: StreamName,
+    /// Whether its rows are whole already.
+    pub ready: bool,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self { machine: Mutex::new(Machine::new(clock::now())), lag: Mutex::default() }
+    }
+
+    pub(crate) fn handle(&self, input: Input) -> Option<Output> {
+        let mut machine = self.machine();
+        let before = machine.state().as_str();
+        let output = machine.handle(clock::now(), getrandom::u64().unwrap_or(0), input);
+        let after = machine.state().as_str();
+        drop(machine);
+        if before != after {
+            tracing::debug!(before, after, "source changed its state");
+        }
+        output
+    }
+
+    pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
+        // A machine is whole after each input.
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lag(&self) -> MutexGuard<'_, Lag> {
+        self.lag.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink {
+    pub(crate) fn new(log: Log, source: Arc<str>, board: Arc<Board>) -> Self {
+        Self { log, source, board }
+    }
+
+    /// The source's name.
+    pub fn source(&self) -> &Arc<str> {
+        &self.source
+    }
+
+    /// Our rows.
+    pub fn rows(&self) -> &crate::rows::Rows {
+        self.log.rows()
+    }
+
+    /// Says what happened. For the reader: `Connected`, `CopyBegan`, `Copied`, `Level`.
+    pub fn tell(&self, input: Input) {
+        self.board.handle(input);
+    }
+
+    /// Says how far behind the database the reader is.
+    pub fn lag(&self, bytes: Option<u64>, millis: Option<Millis>) {
+        let mut lag = self.board.lag();
+        (lag.bytes, lag.millis) = (bytes, millis);
+    }
+
+    /// Takes over `tables`, which nobody else may write to from now on, and lets go of those it fed before and are not
+    /// among them: their rows stay, and anybody may write to them.
+    ///
+    /// # Errors
+    /// Where another source feeds one of them.
+    pub fn feed(&self, tables: &[TableOf]) -> Result<(), Fault> {
+        let names: Vec<StreamName> = tables.iter().map(|table| table.stream.clone()).collect();
+        for table in tables {
+            if let Err(other) = self.log.feed(&table.stream, &self.source, table.ready) {
+                return Err(Fault {
+                    kind: FaultKind::NeedsPerson,
+                    message: format!(
+                        "the table `{}` is fed by the source `{other}` already",
+                        table.stream.table().unwrap_or_default()
+                    ),
+                    remedy: Some("give one of them another name with `as`".to_owned()),
+                });
+            }
+        }
+        self.log.feed_only(&self.source, &names);
+        let name = |table: &TableOf| table.stream.table().unwrap_or_default().to_owned();
+        let told = tables.iter().map(|table| (name(table), table.origin.clone(), table.ready)).collect();
+        self.tell(Input::Tables(told));
+        Ok(())
+    }
+
+    /// Says that the rows of a table are whole: those who wait for it are told them.
+    pub fn ready(&self, table: &StreamName) {
+        self.log.table_ready(table);
+        self.tell(Input::Ready(table.table().unwrap_or_default().to_owned()));
+    }
+
+    /// What was noted under `name`, which is the source's own.
+    pub fn note(&self, name: &str) -> Option<Box<[u8]>> {
+        self.log.note(&self.note_name(name))
+    }
+
+    /// The note `name` with `value`, to be committed; empty, to be forgotten.
+    pub fn noted(&self, name: &str, value: impl Into<Box<[u8]>>) -> Note {
+        Note { name: self.note_name(name), value: value.into() }
+    }
+
+    /// All notes whose names begin with `prefix`.
+    pub fn notes(&self, prefix: &str) -> Vec<(String, Box<[u8]>)> {
+        let all = self.note_name(prefix);
+        let short = self.note_name("").len();
+        let notes = self.log.notes(&all).into_iter();
+        notes.map(|(name, value)| (name.get(short..).unwrap_or_default().to_owned(), value)).collect()
+    }
+
+    fn note_name(&self, name: &str) -> Box<str> {
+        format!("{}/{name}", self.source).into()
+    }
+
+    /// Commits transactions in their order, and what is noted of them with the last: when this returns they are durable and
+    /// visible, and the database may be told. Waits while the disk is full.
+    ///
+    /// A transaction that no commit has room for is committed in parts, the last with its notes.
+    ///
+    /// # Errors
+    /// Where the log takes nothing any more, or a row cannot be taken.
+    pub async fn write(&self, transactions: Vec<Transaction>, notes: Vec<Note>) -> Result<(), Fault> {
+        let changes: usize = transactions.iter().map(|transaction| transaction.changes.len()).sum();
+        let count = transactions.len();
+        self.commit(transactions, notes).await?;
+        let mut lag = self.board.lag();
+        lag.changes += changes as u64;
+        lag.transactions += count as u64;
+        Ok(())
+    }
+
+    async fn commit(&self, transactions: Vec<Transaction>, notes: Vec<Note>) -> Result<(), Fault> {
+        let mut parts = vec![(transactions, notes)];
+        while let Some((transactions, notes)) = parts.pop() {
+            let write = SourceWrite { source: Arc::clone(&self.source), transactions, notes };
+            match self.log.write_source(write.clone()).await {
+                Ok(_) => {}
+                Err(AppendError::TooLarge) => {
+                    let Some((first, rest)) = halves(write.transactions) else {
+                        return Err(self.fault(&AppendError::TooLarge));
+                    };
+                    parts.push((rest, write.notes));
+                    parts.push((first, Vec::new()));
+                }
+                Err(AppendError::Full) => {
+                    // The reader reads nothing meanwhile, so the database keeps what comes.
+                    tokio::time::sleep(FULL_PAUSE).await;
+                    parts.push((write.transactions, write.notes));
+                }
+                Err(err) => return Err(self.fault(&err)),
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&self, err: &AppendError) -> Fault {
+        match err {
+            AppendError::Unfit(unfit) => Fault {
+                kind: FaultKind::NeedsPerson,
+                message: unfit.to_string(),
+                remedy: match &**unfit {
+                    Unfit::RowTooLarge { .. } => None,
+                    Unfit::Key { .. } => Some("leave the table out, or give it a shorter key".to_owned()),
+                    Unfit::Unknown { .. } => None,
+                },
+            },
+            AppendError::TooManyStreams | AppendError::NotConfigured(_) | AppendError::TooLarge => {
+                Fault { kind: FaultKind::NeedsPerson, message: err.to_string(), remedy: None }
+            }
+            _ => Fault { kind: FaultKind::Passing, message: err.to_string(), remedy: None },
+        }
+    }
+}
+
+// Two parts of what does not fit into one commit, each of about half the bytes; none where nothing can be divided.
+fn halves(mut transactions: Vec<Transaction>) -> Option<(Vec<Transaction>, Vec<Transaction>)> {
+    if transactions.len() > 1 {
+        let rest = transactions.split_off(transactions.len() / 2);
+        return Some((transactions, rest));
+    }
+    let Transaction { txid, mut changes } = transactions.pop()?;
+    if changes.len() < 2 {
+        return None;
+    }
+    let rest: Vec<SourceChange> = changes.split_off(changes.len() / 2);
+    let part = |changes| vec![Transaction { txid: txid.clone(), changes }];
+    Some((part(changes), part(rest)))
+}
+
+const FULL_PAUSE: Duration = Duration::from_secs(1);

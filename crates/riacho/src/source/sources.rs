@@ -1,0 +1,249 @@
+//! All sources of a server: a task each, started, replaced and stopped.
+
+use super::{
+    Reader, Sink, SourceSettings,
+    sink::{Board, Lag},
+};
+use crate::{clock, log::Log};
+use riacho_core::{
+    source::machine::{Fault, Input, Output, State, TableState},
+    time::Millis,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+/// All sources of a server. Cheap to clone.
+#[derive(Clone)]
+pub struct Sources {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    log: Log,
+    running: Mutex<BTreeMap<Arc<str>, Running>>,
+}
+
+/// A source and its task.
+struct Running {
+    settings: SourceSettings,
+    board: Arc<Board>,
+    commands: mpsc::Sender<Command>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What a person asks of a source.
+#[derive(Clone, Copy, Debug)]
+enum Command {
+    Pause,
+    Resume,
+}
+
+/// What is known of one source.
+#[derive(Clone, Debug)]
+pub struct SourceInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What kind of database it is.
+    pub kind: &'static str,
+    /// What it is doing.
+    pub state: State,
+    /// Since when.
+    pub since: Millis,
+    /// How far behind it is.
+    pub lag: Lag,
+    /// Its tables by our names.
+    pub tables: Vec<TableInfo>,
+    /// What went wrong last, and when.
+    pub last_fault: Option<(Millis, Fault)>,
+}
+
+/// What is known of one table of a source.
+#[derive(Clone, Debug)]
+pub struct TableInfo {
+    /// Our name.
+    pub name: String,
+    /// Its state.
+    pub state: TableState,
+}
+
+impl Sources {
+    /// No sources yet.
+    pub fn new(log: Log) -> Self {
+        Self { shared: Arc::new(Shared { log, running: Mutex::default() }) }
+    }
+
+    /// Runs these sources and no others: those that run as they are go on undisturbed; others are stopped, begun, or begun
+    /// anew with their new settings, from where they were.
+    pub async fn run(&self, wanted: Vec<SourceSettings>) {
+        let stopped: Vec<Running> = {
+            let mut running = self.lock();
+            let same = |source: &Running| wanted.contains(&source.settings);
+            let gone: Vec<Arc<str>> = running
+                .iter()
+                .filter(|(_, source)| !same(source))
+                .map(|(name, _)| Arc::clone(name))
+                .collect();
+            gone.iter().filter_map(|name| running.remove(name)).collect()
+        };
+        for source in stopped {
+            let name = Arc::clone(&source.settings.name);
+            source.stop().await;
+            if !wanted.iter().any(|settings| settings.name == name) {
+                self.shared.log.feed_only(&name, &[]);
+                tracing::info!(source = &*name, "source removed");
+            }
+        }
+        let mut running = self.lock();
+        for settings in wanted {
+            let name = Arc::clone(&settings.name);
+            running.entry(name).or_insert_with(|| Running::start(self.shared.log.clone(), settings));
+        }
+    }
+
+    /// What is known of all sources, by name.
+    pub fn list(&self) -> Vec<SourceInfo> {
+        self.lock().values().map(Running::info).collect()
+    }
+
+    /// Whether the rows of all their tables are whole.
+    pub fn are_ready(&self) -> bool {
+        let ready = |source: &Running| {
+            let machine = source.board.machine();
+            !machine.tables().is_empty() && machine.tables().values().all(|table| table.ready)
+        };
+        self.lock().values().all(ready)
+    }
+
+    /// Has the source `name` rest, until [`Sources::resume`] or a restart; whether there is one.
+    pub async fn pause(&self, name: &str) -> bool {
+        self.command(name, Command::Pause).await
+    }
+
+    /// Has the source `name` go on, or try again at once; whether there is one.
+    pub async fn resume(&self, name: &str) -> bool {
+        self.command(name, Command::Resume).await
+    }
+
+    async fn command(&self, name: &str, command: Command) -> bool {
+        let commands = self.lock().get(name).map(|source| source.commands.clone());
+        match commands {
+            // It ends only with the server.
+            Some(commands) => commands.send(command).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Stops all. What they have read and not committed is read again at the next start.
+    pub async fn stop(&self) {
+        let running = std::mem::take(&mut *self.lock());
+        for source in running.into_values() {
+            source.stop().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Running>> {
+        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    fn start(log: Log, settings: SourceSettings) -> Self {
+        let board = Arc::new(Board::new());
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        let (stop, stopped) = watch::channel(false);
+        let sink = Sink::new(log, Arc::clone(&settings.name), Arc::clone(&board));
+        let reader = Reader::new(&settings);
+        let task = tokio::spawn(drive(reader, sink, Arc::clone(&board), received, stopped));
+        Self { settings, board, commands, stop, task }
+    }
+
+    async fn stop(self) {
+        // Fails only where the task has ended.
+        let _ = self.stop.send(true);
+        if let Err(err) = self.task.await {
+            tracing::error!(source = &*self.settings.name, error = %err, "the task of a source panicked");
+        }
+    }
+
+    fn info(&self) -> SourceInfo {
+        let machine = self.board.machine();
+        let table =
+            |(name, state): (&String, &TableState)| TableInfo { name: name.clone(), state: state.clone() };
+        SourceInfo {
+            name: Arc::clone(&self.settings.name),
+            kind: self.settings.database.kind(),
+            state: machine.state(),
+            since: machine.since(),
+            lag: *self.board.lag(),
+            tables: machine.tables().iter().map(table).collect(),
+            last_fault: machine.last_fault().cloned(),
+        }
+    }
+}
+
+// Does what the machine says until it is stopped.
+async fn drive(
+    mut reader: Reader,
+    sink: Sink,
+    board: Arc<Board>,
+    mut commands: mpsc::Receiver<Command>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut next = Some(Output::Connect);
+    loop {
+        let input = match next {
+            Some(Output::Connect) => tokio::select! {
+                // A reader that is dropped reads again what was not committed.
+                fault = reader.read(&sink) => {
+                    log_fault(sink.source(), &fault);
+                    Input::Failed(fault)
+                }
+                command = commands.recv() => input_of(command),
+                _ = stop.wait_for(|stop| *stop) => return,
+            },
+            Some(Output::WakeAt(until)) => tokio::select! {
+                // All three only wait.
+                () = tokio::time::sleep(Duration::from_millis(until.saturating_sub(clock::now()))) => Input::Tick,
+                command = commands.recv() => input_of(command),
+                _ = stop.wait_for(|stop| *stop) => return,
+            },
+            Some(Output::Disconnect) | None => tokio::select! {
+                // Both only wait.
+                command = commands.recv() => input_of(command),
+                _ = stop.wait_for(|stop| *stop) => return,
+            },
+        };
+        next = board.handle(input);
+    }
+}
+
+fn input_of(command: Option<Command>) -> Input {
+    match command {
+        Some(Command::Pause) => Input::Pause,
+        Some(Command::Resume) | None => Input::Resume,
+    }
+}
+
+fn log_fault(source: &str, fault: &Fault) {
+    let Fault { kind, message, remedy } = fault;
+    let remedy = remedy.as_deref();
+    match kind {
+        riacho_core::source::machine::FaultKind::Passing => {
+            tracing::warn!(source, error = message, remedy, "source lost its database, and tries again");
+        }
+        riacho_core::source::machine::FaultKind::NeedsPerson => {
+            tracing::error!(source, error = message, remedy, "source cannot go on until somebody helps");
+        }
+    }
+}
+
+// What a person asks while a source is busy.
+const COMMANDS_MAX: usize = 8;
