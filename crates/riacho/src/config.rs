@@ -16,6 +16,8 @@ mod table;
 mod rules;
 /// Flags, environment and file become values, each with its origin.
 mod read;
+/// What is configured of sources.
+mod sources;
 /// Settings that contradict each other.
 mod contradictions;
 /// The settings in effect, as text and as JSON.
@@ -34,8 +36,13 @@ pub use read::{Origin, Problem, Problems, SettingsFile};
 pub use rules::{Durability, Keep, StreamRule, StreamRules, TableRule, TableRules};
 pub use shape::Setting;
 pub(crate) use shape::Shape;
-pub use table::{CONFIG, Delivery, Http, Limits, Log, LogFormat, Logging, SERVER, Tables, settings};
+pub(crate) use sources::without_password;
+pub use table::{
+    CONFIG, Delivery, Http, Limits, Log, LogFormat, Logging, SERVER, SOURCE, SOURCE_SETUP, SOURCE_TABLE,
+    Tables, settings,
+};
 
+use crate::source::SourceSettings;
 use std::ffi::OsString;
 
 /// Everything a server is told. Its parts receive only their piece.
@@ -47,6 +54,8 @@ pub struct Config {
     pub log: Log,
     /// How the rows of tables are kept and read.
     pub tables: Tables,
+    /// Where rows come from outside.
+    pub sources: Vec<SourceSettings>,
     /// How events reach subscribers.
     pub delivery: Delivery,
     /// What is written about the server's own doings.
@@ -79,6 +88,7 @@ impl Config {
         let effective = Effective::new(&values, &rules);
         let config = Self {
             http: Http::read(&values),
+            sources: rules.sources.iter().map(|(source, _)| source.clone()).collect(),
             log: Log::read(&values, rules.without_origins()),
             tables: Tables::read(&values),
             delivery: Delivery::read(&values),

@@ -19,6 +19,7 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 /// From nothing, or from far behind, to a view of tables.
@@ -87,6 +88,8 @@ pub struct Feeder {
 struct Queue {
     // At most one request per subscriber.
     requests: VecDeque<(Feed, Deliver)>,
+    /// Those whose tables a source has not copied yet.
+    parked: Vec<(Feed, Deliver)>,
     closed: bool,
 }
 
@@ -96,7 +99,7 @@ impl Feeder {
     /// # Errors
     /// `Unavailable` where a thread cannot be started.
     pub fn start(log: Log) -> Result<Arc<Self>, Error> {
-        let queue = Mutex::new(Queue { requests: VecDeque::new(), closed: false });
+        let queue = Mutex::new(Queue { requests: VecDeque::new(), parked: Vec::new(), closed: false });
         let feeder = Arc::new(Self { log, queue, arrived: Condvar::new(), threads: Mutex::new(Vec::new()) });
         for number in 0..THREADS {
             let run = Arc::clone(&feeder);
@@ -126,7 +129,7 @@ impl Feeder {
         let dropped = {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             queue.closed = true;
-            std::mem::take(&mut queue.requests)
+            (std::mem::take(&mut queue.requests), std::mem::take(&mut queue.parked))
         };
         drop(dropped);
         self.arrived.notify_all();
@@ -150,8 +153,20 @@ impl Feeder {
                 if let Some(request) = queue.requests.pop_front() {
                     break request;
                 }
-                queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                if queue.parked.is_empty() {
+                    queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                let waited = self.arrived.wait_timeout(queue, PARKED_PAUSE);
+                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                let parked = std::mem::take(&mut queue.parked);
+                queue.requests.extend(parked);
             };
+            // Rows that are not whole are told nobody.
+            if matches!(feed.way, Way::Walk(_)) && !self.log.tables_ready(feed.view.selection()) {
+                queue.parked.push((feed, deliver));
+                continue;
+            }
             drop(queue);
             deliver(help(&self.log, feed));
         }
@@ -340,6 +355,8 @@ impl Fed {
 }
 
 const THREADS: usize = 2;
+// Between two looks whether a source has copied the tables that readers wait for.
+const PARKED_PAUSE: Duration = Duration::from_millis(50);
 // About a tenth of the processor's time while others want it.
 const NICENESS: i32 = 10;
 // Bytes of events in one helping: what a reader being fed costs in memory.

@@ -1,12 +1,13 @@
 //! What is counted, under the names it has in `/metrics`. Labels are small fixed sets: never a stream or a client.
 
-use crate::{limits::Connections, log::Log, reactor::Reactors, rows::TableInfo};
+use crate::{limits::Connections, log::Log, reactor::Reactors, rows::TableInfo, source::SourceInfo};
 use http::StatusCode;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
+use riacho_core::source::machine::State;
 use std::sync::{Arc, atomic::Ordering};
 
 /// The counters that requests and connections raise; all else is read where it lives when metrics are asked for.
@@ -64,7 +65,7 @@ impl Metrics {
     }
 
     /// All metrics as OpenMetrics text; `snapshots` are being read.
-    pub fn render(&self, log: &Log, reactors: &Reactors, snapshots: usize) -> String {
+    pub fn render(&self, log: &Log, reactors: &Reactors, snapshots: usize, sources: &[SourceInfo]) -> String {
         let mut registry = Registry::with_prefix("riacho");
         let health = log.health();
         let stats = log.stats();
@@ -153,10 +154,56 @@ impl Metrics {
         seconds.inc_by(std::time::Duration::from_micros(micros).as_secs_f64());
         let help = "Time in writing and syncing commits";
         registry.register_with_unit("log_commit", help, Unit::Seconds, seconds);
+        register_sources(&mut registry, sources);
         let mut text = String::new();
         // Writing into a String cannot fail.
         let written = encode(&mut text, &registry);
         debug_assert!(written.is_ok(), "metrics are written into memory");
         text
     }
+}
+
+/// The label of a source: there are as many as are configured.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct SourceLabel {
+    source: String,
+}
+
+/// And of its state.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct StateLabel {
+    source: String,
+    state: &'static str,
+}
+
+fn register_sources(registry: &mut Registry, sources: &[SourceInfo]) {
+    if sources.is_empty() {
+        return;
+    }
+    let states: Family<StateLabel, Gauge> = Family::default();
+    let of = |read: fn(&SourceInfo) -> Option<u64>| {
+        let family: Family<SourceLabel, Gauge> = Family::default();
+        for info in sources {
+            if let Some(value) = read(info) {
+                let label = SourceLabel { source: info.name.to_string() };
+                family.get_or_create(&label).set(i64::try_from(value).unwrap_or(i64::MAX));
+            }
+        }
+        family
+    };
+    for info in sources {
+        for state in State::WORDS {
+            let label = StateLabel { source: info.name.to_string(), state };
+            states.get_or_create(&label).set(i64::from(info.state.as_str() == state));
+        }
+    }
+    registry.register("source_state", "1 for what a source is doing", states);
+    registry.register(
+        "source_lag_bytes",
+        "Bytes of the database's log not read yet",
+        of(|info| info.lag.bytes),
+    );
+    let help = "Age of the newest change when it became visible, in milliseconds";
+    registry.register("source_lag_ms", help, of(|info| info.lag.millis));
+    registry.register("source_changes", "Changes taken from a source", of(|info| Some(info.lag.changes)));
 }

@@ -13,6 +13,7 @@ use crate::{
     reactor,
     rows::RowsSettings,
     schema::Schemas,
+    source::Reload,
     view::ViewLimits,
 };
 use axum::Router;
@@ -36,23 +37,25 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// # Errors
 /// Where the server cannot start.
-pub fn run(config: &Config, demo: bool) -> Result<(), Error> {
+pub fn run(config: &Config, demo: bool, reload: Reload) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|err| Error::new(ErrorKind::Unavailable, "start the runtime").caused_by(err))?;
-    runtime.block_on(serve(config, demo))
+    runtime.block_on(serve(config, demo, reload))
 }
 
-async fn serve(config: &Config, demo: bool) -> Result<(), Error> {
+async fn serve(config: &Config, demo: bool, reload: Reload) -> Result<(), Error> {
     admit_listen(config)?;
     let mut settings = settings(config, raise_descriptors())?;
+    settings.reload = reload;
     if demo {
         settings.log.rules = demo_rules(settings.log.rules);
     }
     let handler = |err| Error::new(ErrorKind::Unavailable, "listen to signals").caused_by(err);
     let mut term = signal(SignalKind::terminate()).map_err(handler)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(handler)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(handler)?;
     let connections = settings.connections_max;
     let started = clock::instant();
     let server = Server::start(settings, |_| if demo { demo::routes() } else { Router::new() }).await?;
@@ -71,10 +74,17 @@ async fn serve(config: &Config, demo: bool) -> Result<(), Error> {
     }
     // Not under systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let signal = tokio::select! {
-        // A signal is only waited for; one that comes while draining is not heard.
-        _ = term.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let signal = loop {
+        tokio::select! {
+            // A signal is only waited for; one that comes while draining is not heard.
+            _ = term.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => {
+                if let Err(problems) = server.sources().reload().await {
+                    tracing::error!(error = problems, "sources stay as they are: the configuration is wrong");
+                }
+            }
+        }
     };
     tracing::info!(signal, "draining");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -256,6 +266,11 @@ pub fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
             heartbeat: delivery.heartbeat,
             retry: delivery.retry,
         },
+        sources: config.sources.clone(),
+        reload: Reload::new({
+            let sources = config.sources.clone();
+            move || Ok(sources.clone())
+        }),
     })
 }
 

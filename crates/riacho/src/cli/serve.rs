@@ -1,14 +1,22 @@
 //! `serve` and `demo`.
 
 use super::{Env, Failure, settings::SettingArgs};
-use crate::config::{LogFormat, Logging};
+use crate::{
+    config::{LogFormat, Logging},
+    source::Reload,
+};
 use std::io;
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 pub(super) fn run(settings: SettingArgs, env: &Env, demo: bool) -> Result<(), Failure> {
-    let config = settings.load_or_fail(env)?;
+    let config = settings.clone().load_or_fail(env)?;
     start_logging(&config.logging)?;
-    crate::serve::run(&config, demo).map_err(|err| Failure::Failed(err.chain()))
+    let env = env.clone();
+    let reload = Reload::new(move || {
+        let config = settings.clone().load(&env).map_err(|problems| problems.to_string())?;
+        Ok(config.sources)
+    });
+    crate::serve::run(&config, demo, reload).map_err(|err| Failure::Failed(err.chain()))
 }
 
 fn start_logging(logging: &Logging) -> Result<(), Failure> {

@@ -1,9 +1,9 @@
 //! Settings as flags, from the table of settings.
 
 use super::{Env, Failure};
-use crate::config::{self, CONFIG, Config, Setting, Shape};
+use crate::config::{self, CONFIG, Config, SOURCE, SOURCE_SETUP, SOURCE_TABLE, Setting, Shape};
 use clap::{
-    Arg, ArgMatches, Args, Command, FromArgMatches, builder::PossibleValuesParser, error::Error,
+    Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, builder::PossibleValuesParser, error::Error,
     parser::ValueSource,
 };
 use std::path::PathBuf;
@@ -43,6 +43,7 @@ impl Args for SettingArgs {
                 None if setting.shape == Shape::Flag => {
                     arg.num_args(0..=1).require_equals(true).default_missing_value("true")
                 }
+                None if setting.name == SOURCE_TABLE.name => arg.action(ArgAction::Append),
                 None => arg,
             })
         })
@@ -65,10 +66,11 @@ impl FromArgMatches for SettingArgs {
             if matches.value_source(setting.name) != Some(ValueSource::CommandLine) {
                 continue;
             }
-            let Some(value) = matches.get_one::<String>(setting.name) else { continue };
+            let Some(values) = matches.get_many::<String>(setting.name) else { continue };
+            let value = values.map(String::as_str).collect::<Vec<_>>().join(",");
             match setting.name == CONFIG.name {
                 true => self.config = Some(value.into()),
-                false => self.given.push((setting.name.to_owned(), value.clone())),
+                false => self.given.push((setting.name.to_owned(), value)),
             }
         }
         Ok(())
@@ -76,7 +78,10 @@ impl FromArgMatches for SettingArgs {
 }
 
 fn flagged() -> impl Iterator<Item = (&'static Setting, &'static str)> {
-    [&CONFIG].into_iter().chain(config::settings()).filter_map(|setting| Some((setting, setting.flag?)))
+    [&CONFIG, &SOURCE, &SOURCE_TABLE, &SOURCE_SETUP]
+        .into_iter()
+        .chain(config::settings())
+        .filter_map(|setting| Some((setting, setting.flag?)))
 }
 
 fn help(setting: &Setting) -> String {

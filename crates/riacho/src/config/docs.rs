@@ -4,7 +4,7 @@ use super::{
     effective::{rule_toml, table_toml},
     rules::{StreamRule, TableRule},
     shape::Setting,
-    table::{CONFIG, SERVER, STREAM, TABLE, groups},
+    table::{CONFIG, SERVER, SOURCE, SOURCE_SETUP, SOURCE_TABLE, SOURCES, STREAM, TABLE, groups},
 };
 use std::fmt::Write as _;
 
@@ -17,8 +17,9 @@ pub fn markdown() -> String {
     }
     rule_rows(&mut out, "stream", STREAM_INTRODUCTION, STREAM);
     rule_rows(&mut out, "table", TABLE_INTRODUCTION, TABLE);
+    rule_rows(&mut out, "source", SOURCE_INTRODUCTION, SOURCES);
     out.push_str("\n## Outside of the file\n\n");
-    rows(&mut out, [&CONFIG, &SERVER].into_iter());
+    rows(&mut out, [&CONFIG, &SOURCE, &SOURCE_TABLE, &SOURCE_SETUP, &SERVER].into_iter());
     out
 }
 
@@ -42,6 +43,8 @@ pub fn example() -> String {
         }
     }
     example_rule(&mut out, "stream", STREAM, &rule_toml(&StreamRule::last_resort()));
+    let source = "name = \"shop\"\nsqlite = \"shop.db\"\ntables = [\"orders\"]\nsetup = false\n";
+    example_rule(&mut out, "source", SOURCES, source);
     example_rule(&mut out, "table", TABLE, &table_toml(&TableRule::last_resort()));
     out
 }
@@ -64,12 +67,13 @@ fn rule_rows(out: &mut String, noun: &str, introduction: &str, table: &[Setting]
 // Settings of `keep` are one line; a setting without a default is none.
 fn example_rule(out: &mut String, noun: &str, table: &[Setting], toml: &str) {
     let key = |setting: &Setting| setting.name.split('.').nth(1);
-    let heading = if noun == "stream" { "Streams" } else { "Rows of tables" };
-    let _ = write!(
-        out,
-        "\n### {heading}\n\n# The first [[{noun}]] that matches a name holds for it. This one is what holds where none \
-         does.\n#[[{noun}]]\n"
-    );
+    let (heading, what) = match noun {
+        "stream" => ("Streams", FIRST_MATCH),
+        "table" => ("Rows of tables", FIRST_MATCH),
+        _ => ("Sources", "Each [[source]] is a database whose tables are served live."),
+    };
+    let what = what.replace("NOUN", noun);
+    let _ = write!(out, "\n### {heading}\n\n# {what}\n#[[{noun}]]\n");
     for (n, setting) in table.iter().enumerate() {
         comment(out, &format!("{} Values: {}.", doc(setting), values(setting)));
         let last = table.get(n + 1).is_none_or(|next| key(next) != key(setting));
@@ -168,4 +172,17 @@ only:
     keep = { age = \"1h\" }
 ";
 
+const SOURCE_INTRODUCTION: &str = "\
+A database whose tables are served live: their rows, then every change that any program makes. docs/sqlite.md and docs/postgres.md
+say what the database needs. On SIGHUP, or `POST /sources/reload`, these are read anew without a restart. They stand in the file;
+one source can be given by flags.
+
+    [[source]]
+    name = \"shop\"
+    postgres = \"postgres://riacho@db/shop\"
+    tables = [\"orders\", { table = \"customers\", columns = [\"id\", \"name\"] }]
+";
+
+const FIRST_MATCH: &str =
+    "The first [[NOUN]] that matches a name holds for it. This one is what holds where none does.";
 const COMMENT_WIDTH: usize = 100;

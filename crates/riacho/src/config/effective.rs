@@ -4,6 +4,7 @@ use super::{
     read::{Origin, Rules, Values},
     rules::{Durability, Keep, StreamRule, TableRule},
     shape::{Setting, Value, quoted},
+    sources,
     table::settings,
 };
 use riacho_core::time::duration_text;
@@ -30,7 +31,7 @@ impl Effective {
     }
 
     /// The same for programs: `{"settings":[{"name","value","origin"}],"streams":[{"match",...,"origin"}],
-    /// "tables":[{"match",...,"origin"}]}`. Sizes are numbers of bytes, durations text.
+    /// "tables":[{"match",...,"origin"}],"sources":[{"name",...,"origin"}]}`. Without passwords. Sizes are numbers of bytes, durations text.
     pub fn json(&self) -> serde_json::Value {
         let settings = self
             .settings
@@ -55,10 +56,18 @@ impl Effective {
                 "origin": origin.to_string(),
             })
         });
+        let sources = self.rules.sources.iter().map(|(source, origin)| {
+            let mut json = sources::json(source);
+            if let Some(object) = json.as_object_mut() {
+                object.insert("origin".to_owned(), origin.to_string().into());
+            }
+            json
+        });
         json!({
             "settings": settings.collect::<Vec<_>>(),
             "streams": streams.collect::<Vec<_>>(),
             "tables": tables.collect::<Vec<_>>(),
+            "sources": sources.collect::<Vec<_>>(),
         })
     }
 
@@ -95,7 +104,9 @@ impl Display for Effective {
         }
         let streams = self.rules.streams.iter().map(|(rule, origin)| ("stream", rule_toml(rule), origin));
         let tables = self.rules.tables.iter().map(|(rule, origin)| ("table", table_toml(rule), origin));
-        for (noun, text, origin) in streams.chain(tables) {
+        let sources =
+            self.rules.sources.iter().map(|(source, origin)| ("source", sources::toml(source), origin));
+        for (noun, text, origin) in streams.chain(tables).chain(sources) {
             match origin {
                 // As a rule of the file it would let every stream come into being, whatever `create` says.
                 Origin::Default => {

@@ -3,8 +3,12 @@
 use super::{
     rules::{Rule, StreamRule, StreamRules, TableRule, TableRules, selects},
     shape::{ENV_PREFIX, Setting, Shape, Value},
-    table::{CONFIG, FromValue, SERVER, STREAM, TABLE, settings},
+    sources::{self, Given},
+    table::{
+        CONFIG, FromValue, SERVER, SOURCE, SOURCE_SETUP, SOURCE_TABLE, SOURCES, STREAM, TABLE, settings,
+    },
 };
+use crate::source::SourceSettings;
 use riacho_core::name::Selector;
 use std::{
     collections::BTreeMap,
@@ -112,6 +116,7 @@ impl Values {
 pub(super) struct Rules {
     pub(super) streams: Vec<(StreamRule, Origin)>,
     pub(super) tables: Vec<(TableRule, Origin)>,
+    pub(super) sources: Vec<(SourceSettings, Origin)>,
 }
 
 impl Rules {
@@ -127,6 +132,7 @@ impl Rules {
 pub(super) struct Reading {
     values: Values,
     rules: Rules,
+    given: Given,
     problems: Vec<Problem>,
 }
 
@@ -139,6 +145,9 @@ impl Reading {
 
     pub(super) fn args(&mut self, args: &[(String, String)]) {
         for (name, text) in args {
+            if self.give(name, text, &Origin::Flag(name.clone())) {
+                continue;
+            }
             match settings().find(|s| s.name == name || s.flag == Some(name)) {
                 Some(setting) => {
                     let flag = setting.flag.unwrap_or(setting.name);
@@ -157,6 +166,11 @@ impl Reading {
         for (name, value) in env {
             let name = name.to_string_lossy();
             if !name.starts_with(ENV_PREFIX) {
+                continue;
+            }
+            let given = [&SOURCE, &SOURCE_TABLE, &SOURCE_SETUP].into_iter().find(|s| s.env() == name);
+            if let (Some(setting), Some(text)) = (given, value.to_str()) {
+                self.give(setting.name, text, &Origin::Env(name.into_owned()));
                 continue;
             }
             let known = settings().chain([&CONFIG, &SERVER]).find(|s| s.env() == name);
@@ -188,6 +202,13 @@ impl Reading {
 
     /// All values and the rules with their origins, or all that was wrong.
     pub(super) fn finish(mut self) -> Result<(Values, Rules), Problems> {
+        if let Some(source) = self.given.source() {
+            match source {
+                Ok(source) => self.rules.sources.push((source, Origin::Flag(SOURCE.name.to_owned()))),
+                Err(reason) => self.problem("--source", reason),
+            }
+        }
+        same_names(&self.rules.sources, &mut self.problems);
         unreachable_rules("stream", &self.rules.streams, &mut self.problems);
         unreachable_rules("table", &self.rules.tables, &mut self.problems);
         if self.problems.is_empty() { Ok((self.values, self.rules)) } else { Err(Problems(self.problems)) }
@@ -202,7 +223,14 @@ impl Reading {
             let name = format!("{prefix}{}", key.get_ref());
             let at = Origin::File(file.path.clone(), line_of(file, key.span().start));
             let group = format!("{name}.");
-            if let Some(setting) = known.iter().find(|s| s.name == name) {
+            if name == "source" {
+                for (values, at) in self.rules_of("source", SOURCES, value, at, file) {
+                    match sources::read(&values) {
+                        Ok(source) => self.rules.sources.push((source, at)),
+                        Err(reason) => self.problem(at, format!("source: {reason}")),
+                    }
+                }
+            } else if let Some(setting) = known.iter().find(|s| s.name == name) {
                 match text_of(value.get_ref(), setting.shape) {
                     Ok(text) => self.take(setting, &text, at),
                     Err(reason) => self.problem(at, format!("{name}: {reason}")),
@@ -257,13 +285,35 @@ impl Reading {
             let faultless = inner.problems.is_empty();
             self.problems.append(&mut inner.problems);
             let name = format!("{noun}.match");
-            if inner.values.entry(&name).is_some() {
+            // A source says by itself what it is for.
+            if noun == "source" {
+                if faultless {
+                    found.push((inner.values, at));
+                }
+            } else if inner.values.entry(&name).is_some() {
                 found.push((inner.values, at));
             } else if faultless {
                 self.problem(at, format!("{name} is missing: it says which {noun}s the rule is for"));
             }
         }
         found
+    }
+
+    // Takes what makes up a source by flags or variables; whether it is that.
+    fn give(&mut self, name: &str, text: &str, origin: &Origin) -> bool {
+        match name {
+            _ if name == SOURCE.name => self.given.url = Some(text.to_owned()),
+            _ if name == SOURCE_TABLE.name => {
+                let tables = text.split(',').map(str::trim).filter(|table| !table.is_empty());
+                self.given.tables = tables.map(str::to_owned).collect();
+            }
+            _ if name == SOURCE_SETUP.name => match text.parse() {
+                Ok(setup) => self.given.setup = setup,
+                Err(_) => self.problem(origin, Shape::Flag.refusal(text)),
+            },
+            _ => return false,
+        }
+        true
     }
 
     fn take(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
@@ -289,7 +339,7 @@ impl Reading {
         let whole = known.iter().map(|s| s.name.to_owned());
         // `event_bytes_max` outside of [limits] is meant for [limits].
         let moved = known.iter().find(|s| s.last_segment() == &**key.get_ref());
-        let groups = ["limits", "stream", "table"].map(str::to_owned);
+        let groups = ["limits", "stream", "table", "source"].map(str::to_owned);
         match moved {
             Some(setting) => {
                 self.problem(at, format!("no setting is called `{name}`; did you mean `{}`?", setting.name));
@@ -312,6 +362,33 @@ impl Reading {
 
     fn problem(&mut self, at: impl Display, what: impl Into<String>) {
         self.problems.push(Problem { at: at.to_string(), what: what.into() });
+    }
+}
+
+/// Adds a problem for each source that is called as one above it, or feeds a table of the same name.
+fn same_names(sources: &[(SourceSettings, Origin)], problems: &mut Vec<Problem>) {
+    for (n, (source, at)) in sources.iter().enumerate() {
+        for (above, above_at) in sources.iter().take(n) {
+            if above.name == source.name {
+                let what = format!(
+                    "source: another one is called `{}` ({above_at}); give it another `name`",
+                    source.name
+                );
+                problems.push(Problem { at: at.to_string(), what });
+            }
+            let named = |source: &SourceSettings| -> Vec<String> {
+                let tables = source.tables.iter().filter(|table| !table.is_pattern());
+                tables.map(|table| table.name.clone().unwrap_or_else(|| table.table.clone())).collect()
+            };
+            let theirs = named(above);
+            for name in named(source).into_iter().filter(|name| theirs.contains(name)) {
+                let what = format!(
+                    "source: `{name}` is a table of the source `{}` too; rename one of them with `as`",
+                    above.name
+                );
+                problems.push(Problem { at: at.to_string(), what });
+            }
+        }
     }
 }
 
@@ -357,8 +434,29 @@ fn text_of(value: &DeValue<'_>, shape: Shape) -> Result<String, String> {
             let items: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
             items.map(|items| items.join(",")).ok_or_else(|| shape.refusal("something else in the list"))
         }
+        DeValue::Array(items) if shape == Shape::Tables => {
+            let items: Option<Vec<serde_json::Value>> =
+                items.iter().map(|item| json_of(item.get_ref())).collect();
+            items
+                .map(|items| serde_json::Value::from(items).to_string())
+                .ok_or_else(|| shape.refusal("something else in the list"))
+        }
         DeValue::Float(number) => Err(shape.refusal(number.as_str())),
         other => Err(format!("expected {}, got {}", shape.expected(), other.type_str())),
+    }
+}
+
+// Texts, lists and tables of them as JSON; none for anything else.
+fn json_of(value: &DeValue<'_>) -> Option<serde_json::Value> {
+    match value {
+        DeValue::String(text) => Some(text.to_string().into()),
+        DeValue::Array(items) => items.iter().map(|item| json_of(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            let members =
+                table.iter().map(|(key, value)| Some((key.get_ref().to_string(), json_of(value.get_ref())?)));
+            members.collect::<Option<serde_json::Map<_, _>>>().map(Into::into)
+        }
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a value looks like, and how it is read from text and written back.
 
 use super::{listen::Listen, origins::Origins};
+use crate::source::TableSettings;
 use riacho_core::{
     name::Selector,
     time::{duration_text, parse_duration},
@@ -53,6 +54,8 @@ pub(crate) enum Shape {
     Origins,
     Selector,
     Url,
+    Name,
+    Tables,
 }
 
 /// A value of the right shape and in range.
@@ -64,6 +67,7 @@ pub(crate) enum Value {
     Time(Duration),
     Flag(bool),
     List(Vec<String>),
+    Tables(Vec<TableSettings>),
 }
 
 impl Shape {
@@ -74,7 +78,7 @@ impl Shape {
     pub(super) fn parse(self, text: &str) -> Result<Value, String> {
         let value = match self {
             Self::Address => Listen::parse(text).map(|_| Value::Text(text.to_owned())),
-            Self::Path | Self::Url => (!text.is_empty()).then(|| Value::Text(text.to_owned())),
+            Self::Path | Self::Url | Self::Name => (!text.is_empty()).then(|| Value::Text(text.to_owned())),
             Self::Flag => bool::from_str(text).ok().map(Value::Flag),
             Self::Count { min, max } => {
                 text.parse().ok().filter(|n| (min..=max).contains(n)).map(Value::Number)
@@ -92,6 +96,7 @@ impl Shape {
                     text.split(',').map(|o| o.trim().to_owned()).filter(|o| !o.is_empty()).collect();
                 Origins::parse(&list).map(|_| Value::List(list))
             }
+            Self::Tables => return tables(text).map(Value::Tables),
             Self::Selector => {
                 // Here the reason helps more than the general shape.
                 Selector::parse(text).map_err(|err| format!("the pattern {err}, got `{text}`"))?;
@@ -126,6 +131,8 @@ impl Shape {
             }
             Self::Selector => "a name or a pattern like chat/*".to_owned(),
             Self::Url => "a URL like http://127.0.0.1:4700".to_owned(),
+            Self::Name => "a name".to_owned(),
+            Self::Tables => "a list of names of tables".to_owned(),
         }
     }
 
@@ -143,6 +150,7 @@ impl Shape {
             Self::Origins => "ORIGIN,...",
             Self::Selector => "PATTERN",
             Self::Url => "URL",
+            Self::Name | Self::Tables => "NAME",
         }
     }
 
@@ -164,6 +172,8 @@ impl Value {
             Self::Bytes(bytes) => quoted(&bytes_text(*bytes)),
             Self::Time(time) => quoted(&duration_text(*time)),
             Self::Flag(flag) => flag.to_string(),
+            // Shown with its source.
+            Self::Tables(_) => String::new(),
             Self::List(list) => {
                 format!("[{}]", list.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", "))
             }
@@ -177,6 +187,7 @@ impl Value {
             Self::Number(number) | Self::Bytes(number) => (*number).into(),
             Self::Time(time) => duration_text(*time).into(),
             Self::Flag(flag) => (*flag).into(),
+            Self::Tables(_) => serde_json::Value::Null,
             Self::List(list) => list.as_slice().into(),
         }
     }
@@ -192,6 +203,42 @@ pub(super) const fn bytes(min: u64, max: u64) -> Shape {
 
 pub(super) const fn millis(min: u64, max: u64) -> Shape {
     Shape::Time { min: Duration::from_millis(min), max: Duration::from_millis(max) }
+}
+
+// A list of tables, as JSON: names, or objects.
+fn tables(text: &str) -> Result<Vec<TableSettings>, String> {
+    let bad = |what: &str| format!("expected {}, got {what}", Shape::Tables.expected());
+    let items: Vec<serde_json::Value> = serde_json::from_str(text).map_err(|_| bad("something else"))?;
+    items.iter().map(table).collect()
+}
+
+fn table(item: &serde_json::Value) -> Result<TableSettings, String> {
+    if let Some(name) = item.as_str() {
+        return Ok(TableSettings::all_of(name));
+    }
+    let object =
+        item.as_object().ok_or("expected a name, or { table = NAME, ... }, in the list of tables")?;
+    let known = ["table", "as", "columns", "where"];
+    if let Some(other) = object.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(format!("a table has no `{other}`; there are {}", known.join(", ")));
+    }
+    let text = |key: &str| match object.get(key) {
+        None => Ok(None),
+        Some(value) => {
+            value.as_str().map(|text| Some(text.to_owned())).ok_or(format!("`{key}` of a table is a text"))
+        }
+    };
+    let columns = match object.get("columns") {
+        None => None,
+        Some(list) => {
+            let names = list
+                .as_array()
+                .and_then(|list| list.iter().map(|name| Some(name.as_str()?.to_owned())).collect());
+            Some(names.ok_or("`columns` of a table is a list of names")?)
+        }
+    };
+    let table = text("table")?.ok_or("`table` is missing: the name in the database")?;
+    Ok(TableSettings { table, name: text("as")?, columns, filter: text("where")? })
 }
 
 /// Takes a size: a whole number, alone or with one of `B`, `KB`, `MB`, `GB`, `TB` (powers of 1000), `KiB`, `MiB`, `GiB`,

@@ -311,6 +311,90 @@ pub static CONFIG: Setting = Setting {
     doc: "The configuration file. The default is passed over if it does not exist; a file named here must exist.",
 };
 
+/// Settings of one `[[source]]`.
+pub(super) static SOURCES: &[Setting] = &[
+    Setting {
+        name: "source.name",
+        flag: None,
+        default: "",
+        shape: Shape::Name,
+        doc: "What it is called in `/sources` and logs, unique: small letters, digits and `_`. Without it: after the database.",
+    },
+    Setting {
+        name: "source.sqlite",
+        flag: None,
+        default: "",
+        shape: Shape::Path,
+        doc: "The file of an SQLite database; relative to the working directory.",
+    },
+    Setting {
+        name: "source.postgres",
+        flag: None,
+        default: "",
+        shape: Shape::Url,
+        doc: "A PostgreSQL database (14 or later) as a URL, as libpq takes it: `postgres://USER@HOST/DATABASE`. Without a \
+              password in it, `PGPASSWORD` and the password file are looked at.",
+    },
+    Setting {
+        name: "source.tables",
+        flag: None,
+        default: "",
+        shape: Shape::Tables,
+        doc: "Names of tables, or patterns with `*`; without it, all that have a key. Instead of a name may stand \
+              `{ table = \"orders\", as = \"shop_orders\", columns = [\"id\", \"total\"], where = \"total > 0\" }`.",
+    },
+    Setting {
+        name: "source.setup",
+        flag: None,
+        default: "false",
+        shape: Shape::Flag,
+        doc: "SQLite: whether the triggers and the table of changes are made at start, as `riacho source setup` does.",
+    },
+    Setting {
+        name: "source.publication",
+        flag: None,
+        default: "",
+        shape: Shape::Name,
+        doc: "PostgreSQL: a publication of yours, used as it is. Without it one named `riacho_NAME` is made and kept as \
+              `tables` says.",
+    },
+    Setting {
+        name: "source.slot",
+        flag: None,
+        default: "",
+        shape: Shape::Name,
+        doc: "PostgreSQL: the replication slot. Without it `riacho_NAME`. It is made where it is missing.",
+    },
+];
+
+/// One source by flags; more of them, and more about them, stand in the file.
+pub static SOURCE: Setting = Setting {
+    name: "source",
+    flag: Some("source"),
+    default: "",
+    shape: Shape::Url,
+    doc: "A database whose tables are served live: `sqlite:PATH` or `postgres://USER@HOST/DATABASE`. Several stand in the \
+          file, as `[[source]]`.",
+};
+
+/// Its tables.
+pub static SOURCE_TABLE: Setting = Setting {
+    name: "table",
+    flag: Some("table"),
+    default: "",
+    shape: Shape::Name,
+    doc: "A table of `--source`, or a pattern with `*`; several with commas. Without it, all that have a key.",
+};
+
+/// Whether it is prepared.
+pub static SOURCE_SETUP: Setting = Setting {
+    name: "setup",
+    flag: Some("setup"),
+    default: "false",
+    shape: Shape::Flag,
+    doc: "Whether what `--source` needs in its database (SQLite: triggers and a table of changes) is made at start.",
+};
+
 /// What `publish` and `follow` talk to; no setting of the server.
 pub static SERVER: Setting = Setting {
     name: "server",
@@ -344,6 +428,8 @@ from_value! {
     Duration: Value::Time(time) => Some(*time);
     bool: Value::Flag(flag) => Some(*flag);
     PathBuf: Value::Text(text) => Some(text.into());
+    String: Value::Text(text) => Some(text.clone());
+    Vec<crate::source::TableSettings>: Value::Tables(tables) => Some(tables.clone());
     Listen: Value::Text(text) => Listen::parse(text);
     Targets: Value::Text(text) => parse_filter(text);
     Origins: Value::List(list) => Origins::parse(list);

@@ -10,6 +10,8 @@ mod request;
 mod publish;
 /// Events go out.
 mod read;
+/// Sources are listed and asked.
+mod sources;
 /// Streams are listed and emptied.
 mod streams;
 /// Tables are listed, read and emptied.
@@ -38,12 +40,15 @@ pub mod server;
 
 pub use gate::Gate;
 
-use crate::{config::Origins, feed::Feeder, log::Log, metrics::Metrics, reactor::Reactors, schema::Schemas};
+use crate::{
+    config::Origins, feed::Feeder, log::Log, metrics::Metrics, reactor::Reactors, schema::Schemas,
+    source::Sources,
+};
 use axum::{
     Router,
     extract::Request,
     response::IntoResponse,
-    routing::{any, get},
+    routing::{any, get, post},
 };
 use http::{StatusCode, header};
 use problem::Problem;
@@ -65,6 +70,7 @@ struct Shared {
     settings: Settings,
     publish_bytes: Arc<Semaphore>,
     snapshots: Arc<Snapshots>,
+    sources: Sources,
     drain: watch::Receiver<bool>,
 }
 
@@ -110,19 +116,25 @@ impl App {
         feeder: Arc<Feeder>,
         reactors: Arc<Reactors>,
         metrics: Arc<Metrics>,
+        sources: Sources,
         settings: Settings,
         drain: watch::Receiver<bool>,
     ) -> Self {
         let permits = settings.publish_bytes_in_flight_max.min(Semaphore::MAX_PERMITS);
         let publish_bytes = Arc::new(Semaphore::new(permits));
         let snapshots = Snapshots::new(settings.snapshot_hold, settings.snapshots_max);
-        let shared = Shared { log, feeder, reactors, metrics, settings, publish_bytes, snapshots, drain };
+        let shared =
+            Shared { log, feeder, reactors, metrics, settings, publish_bytes, snapshots, sources, drain };
         Self { shared: Arc::new(shared) }
     }
 
     /// The snapshots that are being read.
     fn snapshots(&self) -> &Arc<Snapshots> {
         &self.shared.snapshots
+    }
+
+    fn sources(&self) -> &Sources {
+        &self.shared.sources
     }
 
     fn log(&self) -> &Log {
@@ -159,6 +171,10 @@ fn routes(app: App, extra: Router) -> Router {
         )
         .route("/tables/{table}/", any(keyless))
         .route("/tables/{table}/{key}/{*more}", any(too_deep))
+        .route("/sources", get(sources::list).options(options_list))
+        .route("/sources/reload", post(sources::reload))
+        .route("/sources/{name}/pause", post(sources::pause))
+        .route("/sources/{name}/resume", post(sources::resume))
         .route("/healthz", get(operation::healthz))
         .route("/readyz", get(operation::readyz))
         .route("/metrics", get(operation::metrics))

@@ -17,6 +17,9 @@ pub(super) async fn healthz() -> &'static str {
 pub(super) async fn readyz(State(app): State<App>) -> Response {
     let (status, text) = match app.log().health().state {
         _ if app.draining() => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+        log::State::Open if !app.sources().are_ready() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "sources are being copied: /sources says how far they are\n")
+        }
         log::State::Open => (StatusCode::OK, "ready\n"),
         log::State::Full => (StatusCode::SERVICE_UNAVAILABLE, "disk full: durable streams are read-only\n"),
         log::State::Failed => (StatusCode::SERVICE_UNAVAILABLE, "log failed: restart needed\n"),
@@ -27,7 +30,8 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
 
 /// `GET /metrics`: OpenMetrics text.
 pub(super) async fn metrics(State(app): State<App>) -> Response {
-    let text = app.shared.metrics.render(app.log(), &app.shared.reactors, app.snapshots().count());
+    let counts = (app.snapshots().count(), app.sources().list());
+    let text = app.shared.metrics.render(app.log(), &app.shared.reactors, counts.0, &counts.1);
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, "no-store")], text).into_response()
 }

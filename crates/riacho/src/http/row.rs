@@ -28,6 +28,7 @@ pub(super) async fn read(State(app): State<App>, request: Request) -> Result<Res
     let (request, _) = request.into_parts();
     let table = request::table_name(&request.uri)?;
     let key = request::row_key(&request.uri)?;
+    tables::ready(&app, &table)?;
     tables::after_cursor(&app, &Query::of(&request.uri)?)?;
     let seen = Tags::of(&request.headers, &header::IF_NONE_MATCH)?;
     let rows = app.log().rows().clone();

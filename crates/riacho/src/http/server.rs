@@ -8,6 +8,7 @@ use crate::{
     log::{self, Log},
     metrics::Metrics,
     reactor::{self, Reactors},
+    source::{Reload, SourceSettings, Sources},
 };
 use axum::Router;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -39,6 +40,10 @@ pub struct Settings {
     pub log: log::Settings,
     /// The reactors.
     pub reactors: reactor::Settings,
+    /// Where rows come from outside.
+    pub sources: Vec<SourceSettings>,
+    /// What they are after the configuration has changed.
+    pub reload: Reload,
 }
 
 /// A server that runs.
@@ -47,6 +52,7 @@ pub struct Server {
     log: Log,
     reactors: Arc<Reactors>,
     feeder: Arc<Feeder>,
+    sources: Sources,
     drain: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     /// Drops the snapshots that are held for too long.
@@ -81,11 +87,14 @@ impl Server {
         let connections = Connections::new(settings.connections_max, settings.connections_per_address_max);
         let metrics = Arc::new(Metrics::new(Arc::clone(&connections)));
         let (drain, draining) = watch::channel(false);
+        let sources = Sources::new(log.clone(), settings.reload);
+        sources.run(settings.sources).await;
         let app = App::new(
             log.clone(),
             Arc::clone(&feeder),
             Arc::clone(&reactors),
             Arc::clone(&metrics),
+            sources.clone(),
             settings.http.clone(),
             draining.clone(),
         );
@@ -100,7 +109,7 @@ impl Server {
         };
         let accept = Accept { serving, connections, drain_time: settings.drain };
         let accepting = tokio::spawn(accept.run(listener));
-        Ok(Self { address, log, reactors, feeder, drain, accepting, expiring })
+        Ok(Self { address, log, reactors, feeder, sources, drain, accepting, expiring })
     }
 
     /// Where it listens.
@@ -113,11 +122,16 @@ impl Server {
         &self.log
     }
 
+    /// Its sources.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     /// Says goodbye to all readers, lets requests in flight finish within the drain time, and closes the log.
     ///
     /// Until they have, new connections are answered: readers are told when to come back.
     pub async fn stop(self) {
-        let Self { log, reactors, feeder, drain, accepting, mut expiring, .. } = self;
+        let Self { log, reactors, feeder, sources, drain, accepting, mut expiring, .. } = self;
         // There is always a receiver: the accepting task.
         let _ = drain.send(true);
         let drained = tokio::spawn(async move { reactors.drain().await });
@@ -128,6 +142,7 @@ impl Server {
             tracing::error!("drain of the reactors panicked");
         }
         expiring.shutdown().await;
+        sources.stop().await;
         log.close().await;
         if tokio::task::spawn_blocking(move || feeder.close()).await.is_err() {
             tracing::error!("feeder panicked");

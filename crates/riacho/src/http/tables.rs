@@ -13,8 +13,11 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header};
-use riacho_core::{name::StreamName, position::Position};
+use http::{HeaderValue, StatusCode, header};
+use riacho_core::{
+    name::{Selection, StreamName},
+    position::Position,
+};
 use serde_json::json;
 
 /// `GET /tables`: a page of the list.
@@ -32,6 +35,11 @@ pub(super) async fn list(State(app): State<App>, request: Request) -> Result<Res
     let limit = query.number("limit", LIST_DEFAULT, LIST_MAX)?;
     let (after, prefix) = (query.get("after").unwrap_or_default(), query.get("prefix").unwrap_or_default());
     let mut found = app.log().rows().tables();
+    for (table, _) in app.log().fed_tables() {
+        if found.iter().all(|info| info.name != table) {
+            found.push(crate::rows::TableInfo::empty(table));
+        }
+    }
     found.retain(|info| info.name.table().is_some_and(|name| name > after && name.starts_with(prefix)));
     found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let more = found.len() > limit;
@@ -67,7 +75,25 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
     if live {
         return read::table(&app, &request, table, media).await;
     }
+    ready(&app, &table)?;
     snapshot::read(&app, &request, &query, table, media).await
+}
+
+/// Refuses to give rows that are not whole: a stream waits for them, a request cannot for so long.
+///
+/// # Errors
+/// `table_not_ready`.
+pub(super) fn ready(app: &App, table: &StreamName) -> Result<(), Problem> {
+    if app.log().tables_ready(&Selection::one(table.clone())) {
+        return Ok(());
+    }
+    let detail = format!(
+        "the rows of `{}` are being copied from their source; /sources says how far it is",
+        table.table().unwrap_or_default()
+    );
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "table_not_ready", "The table is not ready", detail)
+        .retriable()
+        .with(header::RETRY_AFTER, HeaderValue::from_static("1")))
 }
 
 /// `DELETE /tables/{table}`: all its rows are gone; its readers are told.

@@ -517,9 +517,21 @@ impl Log {
         }
     }
 
+    /// Whether the rows of all tables of the selection are whole: a source that feeds one may still be copying.
+    pub(crate) fn tables_ready(&self, selection: &Selection) -> bool {
+        let order = self.lock();
+        selection.tables().all(|table| order.sources.get(table).is_none_or(|feeding| feeding.ready))
+    }
+
     /// Notes that `source` feeds none but these tables: others are anybody's again.
     pub fn feed_only(&self, source: &str, tables: &[StreamName]) {
         self.lock().sources.retain(|table, feeding| &*feeding.source != source || tables.contains(table));
+    }
+
+    /// Tables that sources feed, and by which.
+    pub fn fed_tables(&self) -> Vec<(StreamName, Arc<str>)> {
+        let order = self.lock();
+        order.sources.iter().map(|(table, feeding)| (table.clone(), Arc::clone(&feeding.source))).collect()
     }
 
     /// The source that feeds the table, if one does.
@@ -750,6 +762,7 @@ impl Log {
         self.shared.settings.creates(name)
             || self.lock().streams.by_name(name.as_str()).is_some_and(|stream| stream.exists)
             || self.shared.rows.table(name).is_some()
+            || self.lock().sources.contains_key(name)
     }
 
     /// The log's state.

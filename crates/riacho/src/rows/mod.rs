@@ -122,6 +122,13 @@ pub struct TableInfo {
     pub floor: Offset,
 }
 
+impl TableInfo {
+    /// A table that has no row and never had one.
+    pub fn empty(name: StreamName) -> Self {
+        Self { name, rows: 0, bytes: 0, tombstones: 0, newest: 0, floor: 0 }
+    }
+}
+
 /// Why what is published does not get to the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Failure {

@@ -15,9 +15,9 @@ pub mod sqlite;
 /// All sources of a server.
 mod sources;
 
-pub use settings::{Database, SourceSettings, TableSettings};
+pub use settings::{Database, PostgresSettings, SourceSettings, SqliteSettings, TableSettings};
 pub use sink::{Sink, TableOf};
-pub use sources::{SourceInfo, Sources, TableInfo};
+pub use sources::{Reload, SourceInfo, Sources, TableInfo};
 
 use riacho_core::source::machine::Fault;
 
@@ -30,6 +30,7 @@ pub(crate) enum Reader {
 impl Reader {
     fn new(settings: &SourceSettings) -> Self {
         match &settings.database {
+            Database::Postgres(_) => todo!(),
             Database::Sqlite(sqlite) => {
                 Self::Sqlite(sqlite::SqliteReader::new(sqlite.clone(), settings.tables.clone()))
             }

@@ -1,11 +1,15 @@
 //! What the configuration says of sources, checked.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fmt::{self, Debug, Formatter},
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// One `[[source]]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourceSettings {
-    /// Its name, unique.
+    /// Its name, unique: what `/sources` and logs call it, and part of what it is called in its database.
     pub name: Arc<str>,
     /// Where the rows come from.
     pub database: Database,
@@ -18,6 +22,8 @@ pub struct SourceSettings {
 pub enum Database {
     /// A file of SQLite.
     Sqlite(SqliteSettings),
+    /// A database of PostgreSQL.
+    Postgres(PostgresSettings),
 }
 
 /// A file of SQLite.
@@ -27,6 +33,27 @@ pub struct SqliteSettings {
     pub path: PathBuf,
     /// Whether triggers and the table of changes are made at start where they are missing.
     pub setup: bool,
+}
+
+/// A database of PostgreSQL.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PostgresSettings {
+    /// How to reach it: a URL, or `key=value` pairs, as libpq takes them.
+    pub url: Secret,
+    /// The publication that is used as it is; none: one of our own is made, and kept as `tables` says.
+    pub publication: Option<String>,
+    /// The replication slot; none: one named after the source.
+    pub slot: Option<String>,
+}
+
+/// A text that may hold a password: nothing prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl Debug for Secret {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Tables that a source feeds, and what of them.
@@ -47,11 +74,17 @@ impl Database {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
         }
     }
 }
 
 impl TableSettings {
+    /// All of the table, or of the tables, `table`.
+    pub fn all_of(table: &str) -> Self {
+        Self { table: table.to_owned(), name: None, columns: None, filter: None }
+    }
+
     /// Whether it is for more tables than one.
     pub fn is_pattern(&self) -> bool {
         self.table.contains('*')

@@ -11,6 +11,7 @@ use riacho_core::{
 };
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -27,6 +28,7 @@ pub struct Sources {
 
 struct Shared {
     log: Log,
+    reload: Reload,
     running: Mutex<BTreeMap<Arc<str>, Running>>,
 }
 
@@ -74,10 +76,27 @@ pub struct TableInfo {
     pub state: TableState,
 }
 
+/// Reads anew what is configured of sources.
+#[derive(Clone)]
+pub struct Reload(Arc<dyn Fn() -> Result<Vec<SourceSettings>, String> + Send + Sync>);
+
+impl Reload {
+    /// By `read`, whose error says all that is wrong with the configuration.
+    pub fn new(read: impl Fn() -> Result<Vec<SourceSettings>, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reload")
+    }
+}
+
 impl Sources {
     /// No sources yet.
-    pub fn new(log: Log) -> Self {
-        Self { shared: Arc::new(Shared { log, running: Mutex::default() }) }
+    pub fn new(log: Log, reload: Reload) -> Self {
+        Self { shared: Arc::new(Shared { log, reload, running: Mutex::default() }) }
     }
 
     /// Runs these sources and no others: those that run as they are go on undisturbed; others are stopped, begun, or begun
@@ -106,6 +125,17 @@ impl Sources {
             let name = Arc::clone(&settings.name);
             running.entry(name).or_insert_with(|| Running::start(self.shared.log.clone(), settings));
         }
+    }
+
+    /// Runs the sources as they are configured now.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration; then all stay as they are.
+    pub async fn reload(&self) -> Result<(), String> {
+        let wanted = (self.shared.reload.0)()?;
+        tracing::info!(sources = wanted.len(), "sources read anew");
+        self.run(wanted).await;
+        Ok(())
     }
 
     /// What is known of all sources, by name.
