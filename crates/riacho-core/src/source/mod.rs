@@ -2,5 +2,7 @@
 //!
 //! Bytes and texts of a source are bytes from outside: nothing here panics, whatever they are.
 
+/// What a row is called.
+pub mod key;
 /// PostgreSQL, by logical replication.
 pub mod postgres;

@@ -6,3 +6,11 @@
 pub mod lsn;
 /// Messages of logical replication.
 pub mod pgoutput;
+/// What becomes of a type in JSON.
+pub mod kind;
+/// Texts of values as JSON.
+pub mod value;
+/// Texts of arrays and composite values, item by item.
+mod nested;
+/// What a snapshot sees.
+pub mod snapshot;
