@@ -22,3 +22,4 @@ mod predicate;
 mod predicate_index;
 mod projection;
 mod table;
+mod pgoutput;

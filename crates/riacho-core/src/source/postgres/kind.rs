@@ -63,7 +63,7 @@ pub struct Types(HashMap<u32, Description>);
 /// What the catalogue says of a type.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Description {
-    /// An array (`typoutput` is `array_out`).
+    /// An array: no domain, and `typoutput` is `array_out`.
     Array {
         /// Its elements' type (`typelem`).
         element: u32,
@@ -159,21 +159,21 @@ pub const KIND_DEPTH_MAX: usize = 16;
 /// How many types one kind may be made of, each counted as often as it occurs.
 pub const KIND_PARTS_MAX: usize = 4096;
 
-// `UNION` ends it even where a type were made of itself.
+// `UNION` ends it even where a type were made of itself. A domain over an array has the array's output function.
 const QUERY: &str = "\
 WITH RECURSIVE wanted (oid) AS (
   SELECT pg_catalog.unnest('{$1}'::pg_catalog.oid[])
   UNION
   SELECT part.oid FROM wanted JOIN pg_catalog.pg_type AS t USING (oid) CROSS JOIN LATERAL (
-    SELECT t.typelem WHERE t.typoutput = 'pg_catalog.array_out'::pg_catalog.regproc
+    SELECT t.typelem WHERE t.typtype = 'b' AND t.typoutput = 'pg_catalog.array_out'::pg_catalog.regproc
     UNION ALL SELECT t.typbasetype WHERE t.typtype = 'd'
     UNION ALL SELECT a.atttypid FROM pg_catalog.pg_attribute AS a
       WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
   ) AS part (oid) WHERE part.oid >= 10000
 ), described (oid, form, of, delimiter, name, place) AS (
   SELECT t.oid,
-    CASE WHEN t.typoutput = 'pg_catalog.array_out'::pg_catalog.regproc THEN 'array'
-      WHEN t.typtype = 'd' THEN 'domain' WHEN t.typtype = 'c' THEN 'composite' ELSE 'other' END,
+    CASE WHEN t.typtype = 'd' THEN 'domain' WHEN t.typtype = 'c' THEN 'composite'
+      WHEN t.typoutput = 'pg_catalog.array_out'::pg_catalog.regproc THEN 'array' ELSE 'other' END,
     CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END, e.typdelim::pg_catalog.text, NULL, 0
   FROM wanted JOIN pg_catalog.pg_type AS t USING (oid) LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem
   UNION ALL
