@@ -23,3 +23,5 @@ mod predicate_index;
 mod projection;
 mod table;
 mod pgoutput;
+mod postgres_values;
+mod source;
