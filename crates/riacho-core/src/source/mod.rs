@@ -1,4 +1,10 @@
-//! Where rows come from outside: what databases say becomes transactions, and when to do what. No I/O.
+//! Where the rows of tables come from: what databases say becomes transactions, and when to do what. No I/O.
+//!
+//! Bytes and texts of a source are bytes from outside: nothing here panics, whatever they are.
 
 /// What a source is doing, and what it does next when something fails.
 pub mod machine;
+/// What a row is called.
+pub mod key;
+/// PostgreSQL, by logical replication.
+pub mod postgres;

@@ -30,6 +30,13 @@ pub fn value(text: &str) -> Result<Box<str>, ValueError> {
     Ok(json.replace(['\r', '\n'], " ").into())
 }
 
+/// Whether `json` may stand in a row's value where at most `depth_max` more objects and arrays may stand in each other:
+/// one JSON value, without white space around it, in which no object names a member twice.
+pub(crate) fn nests(json: &str, depth_max: usize) -> bool {
+    let mut walk = Walk { scan: Scan::new(json), open: Vec::new(), depth_max };
+    serde_json::from_str::<&RawValue>(json).is_ok() && matches!(walk.run(), Some(None))
+}
+
 /// Why a text is no value of a row. `Display` is a sentence without a stop.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ValueError {
@@ -128,7 +135,7 @@ fn check(json: &str) -> Result<(), (ValueErrorKind, Fault)> {
     if !json.starts_with('{') {
         return Err((ValueErrorKind::NotObject, whole(0, kind_of(json))));
     }
-    let mut walk = Walk { scan: Scan::new(json), open: Vec::new() };
+    let mut walk = Walk { scan: Scan::new(json), open: Vec::new(), depth_max: DEPTH_MAX };
     match walk.run() {
         Some(None) => Ok(()),
         Some(Some((kind, offset))) => {
@@ -142,8 +149,9 @@ fn check(json: &str) -> Result<(), (ValueErrorKind, Fault)> {
 /// A walk through all members of all objects.
 struct Walk<'a> {
     scan: Scan<'a>,
-    /// The objects and arrays around the place, at most [`DEPTH_MAX`].
+    /// The objects and arrays around the place, at most `depth_max`.
     open: Vec<Level<'a>>,
+    depth_max: usize,
 }
 
 /// An object or array, and where in it the walk is: at the member `name`, one of `names`, or at the last of `items`.
@@ -193,7 +201,7 @@ impl Walk<'_> {
             self.scan.skip_value()?;
             return Some(None);
         };
-        if self.open.len() == DEPTH_MAX {
+        if self.open.len() == self.depth_max {
             return Some(Some((ValueErrorKind::TooDeep, self.scan.place())));
         }
         match level {

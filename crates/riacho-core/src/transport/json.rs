@@ -77,6 +77,18 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     escape_separators(out, start);
 }
 
+/// The same into text.
+pub(crate) fn string_into(out: &mut String, text: &str) {
+    let plain = |byte: u8| byte >= b' ' && !matches!(byte, b'"' | b'\\' | SEPARATORS_PREFIX_1 | NEXT_LINE_1);
+    if text.bytes().all(plain) {
+        out.extend(["\"", text, "\""]);
+        return;
+    }
+    let mut json = Vec::with_capacity(text.len() + 2);
+    string(&mut json, text);
+    out.push_str(&String::from_utf8_lossy(&json));
+}
+
 // Escapes the line breaks that JSON allows in strings, and nowhere else: Python's line readers, for one, end a line at
 // them. An escape in place of a character is the same JSON value.
 fn escape_separators(out: &mut Vec<u8>, start: usize) {
@@ -95,3 +107,6 @@ fn escape_separators(out: &mut Vec<u8>, start: usize) {
 
 // The two bytes that U+2028 and U+2029 begin with.
 const SEPARATORS_PREFIX: &[u8] = b"\xe2\x80";
+const SEPARATORS_PREFIX_1: u8 = 0xe2;
+// The first byte of U+0085.
+const NEXT_LINE_1: u8 = 0xc2;

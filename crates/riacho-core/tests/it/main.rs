@@ -22,3 +22,6 @@ mod predicate;
 mod predicate_index;
 mod projection;
 mod table;
+mod pgoutput;
+mod postgres_values;
+mod source;

@@ -10,32 +10,41 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What PostgreSQL says of an expression: a truth for each row, or the SQLSTATE of its refusal.
-pub(crate) type Answer = Result<Vec<Option<bool>>, String>;
-
-/// Where the server's programs are.
+/// The programs of one version.
 pub(crate) struct Database {
     programs: PathBuf,
 }
 
 impl Database {
-    /// The newest installed one.
+    /// The newest one that Debian installed.
     pub(crate) fn find() -> Option<Self> {
-        let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
-        let mut found: Vec<PathBuf> = versions
-            .filter_map(|version| Some(version.ok()?.path().join("bin")))
-            .filter(|bin| bin.join("initdb").exists() && bin.join("postgres").exists())
-            .collect();
+        let mut found = installed(Path::new("/usr/lib/postgresql"));
         found.sort();
         Some(Self { programs: found.pop()? })
     }
 
-    /// Asks for the truth of each text over all rows.
-    pub(crate) fn ask<'a>(&self, rows: &[String], texts: impl Iterator<Item = &'a str>) -> Vec<Answer> {
+    /// That one and all that `cargo xtask setup` put under `target/postgres`.
+    pub(crate) fn all() -> Vec<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let target = root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
+        let mut programs = installed(&target.join("postgres"));
+        programs.sort();
+        Self::find().into_iter().chain(programs.into_iter().map(|programs| Self { programs })).collect()
+    }
+
+    /// Its major version, e.g. `15`.
+    pub(crate) fn major(&self) -> String {
+        let directory = self.programs.parent().and_then(Path::file_name);
+        directory.unwrap().to_str().unwrap().to_owned()
+    }
+
+    /// Runs `script`, in which `:directory` is a directory that holds `files`, and gives back what is in it.
+    pub(crate) fn run(&self, settings: &[&str], files: &[(&str, String)], script: &str) -> Files {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
-        copy_file(&at.join("rows"), rows.iter().map(String::as_str));
-        copy_file(&at.join("texts"), texts);
+        for (name, content) in files {
+            fs::write(at.join(name), content).unwrap();
+        }
         let data = at.join("data");
         // PostgreSQL refuses to run as root.
         let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
@@ -62,35 +71,81 @@ impl Database {
             command
         };
         // Texts compare by bytes; small and capital letters are those of Unicode.
-        let settings =
+        let locale =
             ["--no-sync", "--encoding=UTF8", "--lc-collate=C", "--lc-ctype=C.UTF-8", "--username=postgres"];
-        run(program("initdb").arg("--pgdata").arg(&data).args(settings), "");
-        let script = include_str!("script.sql").replace(":directory", at.to_str().unwrap());
+        run(program("initdb").arg("--pgdata").arg(&data).args(locale), "");
+        let script = script.replace(":directory", at.to_str().unwrap());
         let mut postgres = program("postgres");
-        postgres.args(["--single", "-j", "-c", "fsync=off", "-D"]);
-        let said = run(postgres.arg(&data).arg("postgres"), &script);
-        // A command that failed does not end it.
-        let answers = fs::read_to_string(at.join("answers")).unwrap_or_else(|err| panic!("{err}\n{said}"));
-        answers.lines().map(|line| answer(line, rows.len())).collect()
+        postgres.args(["--single", "-j", "-c", "fsync=off"]);
+        for setting in settings {
+            postgres.args(["-c", setting]);
+        }
+        let said = run(postgres.arg("-D").arg(&data).arg("postgres"), &script);
+        Files { directory, said }
     }
 }
 
-fn answer(line: &str, rows: usize) -> Answer {
-    if let Some(state) = line.strip_prefix('!') {
-        return Err(state.to_owned());
-    }
-    assert_eq!(line.len(), rows, "{line}");
-    Ok(line.chars().map(|c| (c != 'n').then_some(c == 't')).collect())
+/// What a script left behind.
+pub(crate) struct Files {
+    directory: tempfile::TempDir,
+    said: String,
 }
 
-/// One line for each text, as COPY reads them.
-fn copy_file<'a>(path: &Path, texts: impl Iterator<Item = &'a str>) {
-    let mut file = String::new();
-    for (id, text) in texts.enumerate() {
-        let text = text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
-        file.push_str(&format!("{id}\t{text}\n"));
+impl Files {
+    /// A file that it wrote. A command that failed does not end a script, so it may have written none.
+    #[track_caller]
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.path().join(name))
+            .unwrap_or_else(|err| panic!("{err}\n{}", self.said))
     }
-    fs::write(path, file).unwrap();
+
+    /// Fails if a command failed.
+    #[track_caller]
+    pub(crate) fn no_errors(&self) {
+        assert!(!self.said.contains("ERROR:"), "{}", self.said);
+    }
+}
+
+/// The directories of programs below `versions`.
+fn installed(versions: &Path) -> Vec<PathBuf> {
+    let Ok(versions) = fs::read_dir(versions) else { return Vec::new() };
+    versions
+        .filter_map(|version| Some(version.ok()?.path().join("bin")))
+        .filter(|bin| bin.join("initdb").exists() && bin.join("postgres").exists())
+        .collect()
+}
+
+/// One line, as COPY reads it.
+pub(crate) fn copy_line(columns: &[&str]) -> String {
+    let escape = |text: &&str| {
+        text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t")
+    };
+    columns.iter().map(escape).collect::<Vec<_>>().join("\t") + "\n"
+}
+
+/// The columns of a line that COPY wrote; none is NULL.
+pub(crate) fn copied(line: &str) -> Vec<Option<String>> {
+    line.split('\t').map(|text| (text != "\\N").then(|| unescaped(text))).collect()
+}
+
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        out.push(match (c, c == '\\') {
+            (c, false) => c,
+            _ => match chars.next().unwrap() {
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'v' => '\u{b}',
+                other => other,
+            },
+        });
+    }
+    out
 }
 
 #[track_caller]

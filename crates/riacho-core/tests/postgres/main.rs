@@ -1,10 +1,11 @@
-//! Predicates against a real PostgreSQL: the same text over the same rows gives the same answer, or both refuse it.
+//! What needs a real PostgreSQL to compare with: predicates, messages of logical replication, values.
 //!
 //! A binary of its own, since it needs the server's programs and takes seconds. Where they are not installed it says so and
 //! passes, unless `SLOW=1` is set, as in `cargo xtask test`. `SEED=n` repeats one run.
 
 #![expect(
     clippy::indexing_slicing,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "clippy knows test functions, not the helpers beside them"
 )]
@@ -13,72 +14,23 @@
 mod database;
 /// Expressions and rows.
 mod generate;
+mod predicates;
+/// Messages of logical replication, as servers of several versions write them.
+mod replication;
+/// Values of every type.
+mod values;
+/// Messages of logical replication in plain words.
+#[path = "../it/support/replication.rs"]
+mod words;
 
 use database::Database;
-use generate::{Random, Shape};
-use riacho_core::predicate::{Params, Predicate, PredicateErrorKind};
 
-#[test]
-fn postgres_gives_the_same_answers() {
-    let Some(database) = Database::find() else {
+/// All versions that are there, that of Debian first.
+fn databases() -> Vec<Database> {
+    let databases = Database::all();
+    if databases.is_empty() {
         assert!(std::env::var_os("SLOW").is_none(), "PostgreSQL is not installed: cargo xtask setup");
         eprintln!("SKIPPED: PostgreSQL is not installed (apt-get install postgresql)");
-        return;
-    };
-    let seed = match std::env::var("SEED") {
-        Ok(seed) => seed.parse().expect("SEED is a number"),
-        Err(_) => std::process::id().into(),
-    };
-    eprintln!("SEED={seed}");
-    let mut random = Random(seed);
-    let rows: Vec<String> = (0..ROWS).map(|_| generate::row(&mut random)).collect();
-    let texts: Vec<(Shape, String)> = (0..EXPRESSIONS)
-        .map(|at| {
-            let shape = if at % 3 == 0 { Shape::Loose } else { Shape::Strict };
-            (shape, generate::condition(&mut random, shape))
-        })
-        .collect();
-    let answers = database.ask(&rows, texts.iter().map(|(_, text)| text.as_str()));
-    assert_eq!(answers.len(), texts.len());
-
-    let (mut same, mut refused, mut kinds, mut failed) = (0, 0, 0, Vec::new());
-    for ((shape, text), answer) in texts.iter().zip(&answers) {
-        let ours = Predicate::parse(text, &Params::default());
-        match (&ours, answer) {
-            (Ok(predicate), Ok(theirs)) => {
-                let ours: Vec<Option<bool>> = rows.iter().map(|row| predicate.truth(row)).collect();
-                match ours.iter().zip(theirs).position(|(ours, theirs)| ours != theirs) {
-                    None => same += rows.len(),
-                    Some(at) => failed.push(format!(
-                        "{text}\n  {predicate}\n  {}\n  PostgreSQL {:?}, Riacho {:?}",
-                        rows[at], theirs[at], ours[at]
-                    )),
-                }
-            }
-            (Err(_), Err(_)) if *shape == Shape::Loose => refused += 1,
-            // PostgreSQL has more of SQL: a broken text may be a row constructor.
-            (Err(err), Ok(_)) if *shape == Shape::Loose && err.kind() == PredicateErrorKind::Unsupported => {}
-            // PostgreSQL knows the columns and their types. Here they are met with the row, and what does not fit is
-            // unknown.
-            (Ok(_), Err(state)) if *shape == Shape::Loose && BY_ROW.contains(&state.as_str()) => kinds += 1,
-            _ => failed.push(format!("{text}\n  PostgreSQL {answer:?}\n  Riacho {ours:?}")),
-        }
     }
-    eprintln!(
-        "{same} answers are the same, {refused} texts refused by both, {kinds} for what columns are by PostgreSQL"
-    );
-    assert!(
-        failed.is_empty(),
-        "SEED={seed}: {} differ, first:\n{}",
-        failed.len(),
-        failed[..failed.len().min(8)].join("\n")
-    );
-    assert!(same >= ROWS * EXPRESSIONS / 2 && refused > EXPRESSIONS / 100, "the generator lost its aim");
+    databases
 }
-
-const ROWS: usize = 30;
-const EXPRESSIONS: usize = 1_500;
-
-/// No such operator or function, or more than one; datatype mismatch; a text that is no number or boolean; no such
-/// column or table; a pattern that ends with its escape.
-const BY_ROW: [&str; 7] = ["42883", "42725", "42804", "22P02", "42703", "42P01", "22025"];

@@ -10,5 +10,7 @@ pub(crate) mod gen_predicate;
 pub(crate) mod plain;
 /// `spec/vectors/*.json`.
 pub(crate) mod vectors;
+/// Messages of logical replication in plain words.
+pub(crate) mod replication;
 /// What is written to a wire, as vectors spell it.
 pub(crate) mod writing;
