@@ -23,8 +23,6 @@ pub mod source;
 pub mod log;
 /// Which rows of a table are wanted, and which columns of them.
 pub mod predicate;
-/// What other systems say of their rows.
-pub mod source;
 /// The encoded bytes of one selection, which subscribers read.
 pub mod view;
 /// The wire forms of an event.

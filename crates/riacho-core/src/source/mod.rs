@@ -4,6 +4,8 @@
 
 /// What a source is doing, and what it does next when something fails.
 pub mod machine;
+/// What a source says of rows.
+pub mod change;
 /// What a row is called.
 pub mod key;
 /// PostgreSQL, by logical replication.

@@ -53,7 +53,8 @@ mod writer;
 pub mod offline;
 
 pub use order::State;
-pub use source::{Becomes, Note, SourceChange, SourceWrite, Transaction, Unfit};
+pub use riacho_core::source::change::{Becomes, SourceChange, Transaction};
+pub use source::{Note, SourceWrite, Unfit};
 pub use table::{Condition, Refused, RowWrite, TableWrite};
 
 /// A log that is open. Cheap to clone.

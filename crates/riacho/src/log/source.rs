@@ -8,10 +8,8 @@ use indexmap::IndexMap;
 use riacho_core::{
     event::Operation,
     name::StreamName,
-    table::{
-        fill::{PartMember, fill},
-        key::KEY_BYTES_MAX,
-    },
+    source::change::{Becomes, SourceChange, Transaction},
+    table::{fill::fill, key::KEY_BYTES_MAX},
 };
 use std::{
     borrow::Cow,
@@ -28,43 +26,6 @@ pub struct SourceWrite {
     pub transactions: Vec<Transaction>,
     /// What the source remembers from then on.
     pub notes: Vec<Note>,
-}
-
-/// Changes that readers see all at once.
-#[derive(Clone, Default, Debug)]
-pub struct Transaction {
-    /// Its name; needed where it has several changes.
-    pub txid: Option<Box<str>>,
-    /// What becomes of which row, in order. Of several about one row the last counts: what was between was never
-    /// committed.
-    pub changes: Vec<SourceChange>,
-}
-
-/// What becomes of one row.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SourceChange {
-    /// The table's stream.
-    pub table: StreamName,
-    /// The row's key.
-    pub key: Box<str>,
-    /// What it is now.
-    pub becomes: Becomes,
-}
-
-/// What a row is now.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Becomes {
-    /// This JSON object.
-    Row(Box<str>),
-    /// These members in their order; those without a value are as in the row `from` before this change.
-    Merged {
-        /// The key of the row that has the rest.
-        from: Box<str>,
-        /// Names, and values as JSON.
-        members: Vec<PartMember>,
-    },
-    /// Nothing: it is not there.
-    Gone,
 }
 
 /// Something that a source remembers, by name; the names are those of all sources.
@@ -153,21 +114,6 @@ impl SourceWrite {
     }
 }
 
-impl Transaction {
-    /// About the bytes of its records, as far as they are known before it is judged.
-    pub fn bytes(&self) -> usize {
-        let row = |change: &SourceChange| match &change.becomes {
-            Becomes::Row(row) => row.len(),
-            Becomes::Merged { members, .. } => members
-                .iter()
-                .map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()))
-                .sum(),
-            Becomes::Gone => 0,
-        };
-        self.changes.iter().map(|change| change.key.len() + row(change) + CHANGE_OVERHEAD).sum()
-    }
-}
-
 /// What is made of a transaction against `known`, which holds every row it names: the net change of each row.
 ///
 /// # Errors
@@ -225,5 +171,3 @@ fn stored<'a>(known: &'a Known, table: &StreamName, key: &str) -> Option<&'a str
 }
 
 const KEY_SHOWN: usize = 40;
-// A record's head and the table's name, in most cases.
-const CHANGE_OVERHEAD: usize = 160;

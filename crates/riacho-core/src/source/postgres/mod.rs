@@ -1,6 +1,6 @@
 //! What a PostgreSQL server says of its tables: messages of logical replication, texts of values, snapshots.
 //!
-//! It knows no connection, and decides nothing about what to do with a change.
+//! It knows no connection.
 
 /// Places in the server's write-ahead log.
 pub mod lsn;
@@ -14,3 +14,9 @@ pub mod value;
 mod nested;
 /// What a snapshot sees.
 pub mod snapshot;
+/// Lines of `COPY`.
+pub mod copy;
+/// A table's columns and key, and its rows as ours.
+pub mod table;
+/// Changes and copies, stitched.
+pub mod stitch;

@@ -1,0 +1,375 @@
+//! Changes of the stream and copies of tables, stitched without gap, overlap or a stale row.
+//!
+//! By visibility, never by positions: decoding may give a transaction that no query sees yet, as it waits for a standby.
+//! A table is copied from a snapshot; what the stream says of it meanwhile waits, and of that only what the snapshot does
+//! not see is applied, in order. The snapshot must be younger than every transaction that ran when the table's changes
+//! began to be kept here ([`Visibility::settled_after`]), so that none was given before and is not seen either.
+
+use super::{
+    kind::Types,
+    lsn::Lsn,
+    pgoutput::{Datum, Message, Old, Relation, Tuple},
+    snapshot::Visibility,
+    table::Shape,
+};
+use crate::{
+    name::StreamName,
+    source::change::{Becomes, SourceChange},
+    time::Millis,
+};
+use std::collections::HashMap;
+
+/// A table that is read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// The stream of our table.
+    pub stream: StreamName,
+    /// Its schema,
+    pub namespace: Box<str>,
+    /// and name in the database.
+    pub name: Box<str>,
+    /// The columns of its key, in the key's order.
+    pub key: Vec<Box<str>>,
+    /// The columns that are read beside it; none: all.
+    pub columns: Option<Vec<String>>,
+}
+
+/// Where a copy was made: what it saw, and a place in the log behind all that.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// What the copy's snapshot sees.
+    pub visibility: Visibility,
+    /// Whatever it sees was committed before here.
+    pub upto: Lsn,
+}
+
+/// What a transaction says, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// What a row is.
+    Row(SourceChange),
+    /// The table has no rows.
+    Emptied(StreamName),
+}
+
+impl Said {
+    /// The table it is about.
+    pub fn table(&self) -> &StreamName {
+        match self {
+            Self::Row(change) => &change.table,
+            Self::Emptied(table) => table,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Row(change) => change.bytes(),
+            Self::Emptied(_) => 0,
+        }
+    }
+}
+
+/// A transaction, or a part of one that is larger than [`PART_BYTES`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Committed {
+    /// The transaction.
+    pub xid: u32,
+    /// Behind its commit, to be confirmed once it is durable; none of a part that is not the last.
+    pub end: Option<Lsn>,
+    /// When it was committed.
+    pub time: Millis,
+    /// What it says of tables that are whole.
+    pub said: Vec<Said>,
+}
+
+/// What follows from a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Nothing yet.
+    Nothing,
+    /// These types are not known: describe them ([`Stitch::types`]) and give the same message again.
+    Types(Vec<u32>),
+    /// This is committed.
+    Committed(Committed),
+    /// A table is not what it was: it must be copied anew. [`Stitch::begin_copy`] was done.
+    Altered(StreamName),
+    /// A table has no key any more.
+    Keyless(StreamName, Box<str>),
+}
+
+/// All that is known of the stream so far.
+#[derive(Debug, Default)]
+pub struct Stitch {
+    tables: HashMap<StreamName, Table>,
+    /// By schema and name.
+    names: HashMap<(Box<str>, Box<str>), StreamName>,
+    /// Those the stream has described; none for tables that are not read.
+    relations: HashMap<u32, Option<StreamName>>,
+    types: Types,
+    open: Option<Open>,
+    /// What was committed up to here was applied before.
+    applied: Lsn,
+    waiting_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Table {
+    wanted: Wanted,
+    /// Of the newest copy, or of the stream where that said another since.
+    fingerprint: Option<String>,
+    shape: Option<Shape>,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Changes are applied; those before the last copy are in it.
+    Whole(Option<Seen>),
+    /// Changes wait for a copy.
+    Copying(Vec<Committed>),
+}
+
+/// The transaction that is being told.
+#[derive(Debug)]
+struct Open {
+    xid: u32,
+    time: Millis,
+    said: Vec<Said>,
+    bytes: usize,
+    /// Whether it was applied before.
+    skip: bool,
+}
+
+impl Stitch {
+    /// Nothing is read yet; what was committed up to `applied` is known already.
+    pub fn new(applied: Lsn) -> Self {
+        Self { applied, ..Self::default() }
+    }
+
+    /// A table that was copied before, with what its copy saw and the shape it had.
+    pub fn add_whole(&mut self, wanted: Wanted, fingerprint: String, seen: Option<Seen>) {
+        self.add(wanted, Some(fingerprint), Phase::Whole(seen));
+    }
+
+    /// A table to be copied.
+    pub fn add_copying(&mut self, wanted: Wanted) {
+        self.add(wanted, None, Phase::Copying(Vec::new()));
+    }
+
+    fn add(&mut self, wanted: Wanted, fingerprint: Option<String>, phase: Phase) {
+        let stream = wanted.stream.clone();
+        self.names.insert((wanted.namespace.clone(), wanted.name.clone()), stream.clone());
+        self.tables.insert(stream, Table { wanted, fingerprint, shape: None, phase });
+    }
+
+    /// What types are.
+    pub fn types(&mut self) -> &mut Types {
+        &mut self.types
+    }
+
+    /// Has the changes of a table wait for a copy from now on.
+    pub fn begin_copy(&mut self, table: &StreamName) {
+        if let Some(table) = self.tables.get_mut(table) {
+            table.phase = Phase::Copying(Vec::new());
+        }
+    }
+
+    /// The copy of a table is durable: gives what it did not see, in order. From now on its changes are applied.
+    pub fn end_copy(&mut self, table: &StreamName, seen: Seen, fingerprint: String) -> Vec<Committed> {
+        let Some(found) = self.tables.get_mut(table) else { return Vec::new() };
+        // What the stream has said since is newer than the copy.
+        if found.shape.is_none() {
+            found.fingerprint = Some(fingerprint);
+        }
+        let Phase::Copying(waiting) = std::mem::replace(&mut found.phase, Phase::Whole(Some(seen.clone())))
+        else {
+            return Vec::new();
+        };
+        let bytes: usize = waiting.iter().flat_map(|committed| &committed.said).map(Said::bytes).sum();
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        waiting.into_iter().filter(|committed| !seen.visibility.sees(committed.xid)).collect()
+    }
+
+    /// Bytes of changes that wait for copies.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Whether a transaction is being told.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Takes a message.
+    pub fn handle(&mut self, message: &Message<'_>) -> Output {
+        match message {
+            Message::Begin { final_lsn, commit_time, xid } => {
+                // A commit that was applied before begins before what is confirmed of it.
+                let skip = *final_lsn < self.applied;
+                let (said, bytes) = (Vec::new(), 0);
+                self.open = Some(Open { xid: *xid, time: *commit_time, said, bytes, skip });
+                Output::Nothing
+            }
+            Message::Commit { end_lsn, .. } => match self.open.take() {
+                Some(open) => {
+                    self.applied = self.applied.max(*end_lsn);
+                    Output::Committed(self.committed(open, Some(*end_lsn)))
+                }
+                None => Output::Nothing,
+            },
+            Message::Relation { relation, .. } => self.relation(relation),
+            Message::Insert { relation, new, .. } => self.row(*relation, None, Some(new)),
+            Message::Update { relation, old, new, .. } => self.row(*relation, old.as_ref(), Some(new)),
+            Message::Delete { relation, old, .. } => self.row(*relation, Some(old), None),
+            Message::Truncate { relations, .. } => {
+                let streams: Vec<StreamName> =
+                    relations.iter().filter_map(|id| Some(self.table(*id)?.wanted.stream.clone())).collect();
+                self.say(streams.into_iter().map(Said::Emptied).collect())
+            }
+            // Streams of open transactions are not asked for.
+            _ => Output::Nothing,
+        }
+    }
+
+    fn relation(&mut self, relation: &Relation) -> Output {
+        let name = (relation.namespace.clone(), relation.name.clone());
+        let stream = self.names.get(&name).cloned();
+        let Some(table) = stream.as_ref().and_then(|stream| self.tables.get_mut(stream)) else {
+            self.relations.insert(relation.id, None);
+            return Output::Nothing;
+        };
+        let unknown: Vec<u32> = relation
+            .columns
+            .iter()
+            .map(|column| column.type_oid)
+            .filter(|oid| !self.types.knows(*oid))
+            .collect();
+        if !unknown.is_empty() {
+            return Output::Types(unknown);
+        }
+        let columns = table.wanted.columns.as_deref();
+        let shape = match Shape::of(relation, &table.wanted.key, columns, &self.types) {
+            Ok(shape) => shape,
+            Err(column) => return Output::Keyless(table.wanted.stream.clone(), column),
+        };
+        let fingerprint = shape.fingerprint();
+        let same = table.fingerprint.as_ref().is_none_or(|known| *known == fingerprint);
+        table.fingerprint = Some(fingerprint);
+        table.shape = Some(shape);
+        self.relations.insert(relation.id, stream);
+        if same {
+            return Output::Nothing;
+        }
+        // Rows that do not change have the new columns too, and no message says so.
+        if matches!(table.phase, Phase::Whole(_)) {
+            table.phase = Phase::Copying(Vec::new());
+        }
+        Output::Altered(table.wanted.stream.clone())
+    }
+
+    fn row(&mut self, relation: u32, old: Option<&Old<'_>>, new: Option<&Tuple<'_>>) -> Output {
+        let Some(table) = self.table(relation) else { return Output::Nothing };
+        let Some(shape) = &table.shape else { return Output::Nothing };
+        let stream = &table.wanted.stream;
+        let change = |key: Box<str>, becomes| Said::Row(SourceChange { table: stream.clone(), key, becomes });
+        let (Some(Old::Key(before) | Old::Full(before)), Some(new)) = (old, new) else {
+            let only = match (old, new) {
+                (_, Some(new)) => said_of(shape, None, new),
+                (Some(Old::Key(old) | Old::Full(old)), None) => Some((shape.key(old), Becomes::Gone)),
+                (None, None) => None,
+            };
+            return match only {
+                Some((Some(key), becomes)) => {
+                    let said = change(key, becomes);
+                    self.say(vec![said])
+                }
+                _ => self.anew(relation),
+            };
+        };
+        let full: Option<Tuple<'_>> = matches!(old, Some(Old::Full(_))).then(|| filled(new, before));
+        let new = full.as_ref().unwrap_or(new);
+        let old_key = shape.key(before);
+        let Some((key, becomes)) = said_of(shape, old_key.as_deref(), new) else {
+            return self.anew(relation);
+        };
+        // A part of the key that did not change may be left out.
+        let Some(key) = key.or_else(|| old_key.clone()) else { return self.anew(relation) };
+        let mut said = vec![change(key.clone(), becomes)];
+        if let Some(old_key) = old_key.filter(|old_key| *old_key != key) {
+            said.push(change(old_key, Becomes::Gone));
+        }
+        self.say(said)
+    }
+
+    // What cannot be told apart is read again.
+    fn anew(&mut self, relation: u32) -> Output {
+        let Some(Some(name)) = self.relations.get(&relation) else { return Output::Nothing };
+        let Some(table) = self.tables.get_mut(name) else { return Output::Nothing };
+        table.phase = Phase::Copying(Vec::new());
+        Output::Altered(table.wanted.stream.clone())
+    }
+
+    fn say(&mut self, said: Vec<Said>) -> Output {
+        let Some(open) = self.open.as_mut().filter(|open| !open.skip) else { return Output::Nothing };
+        open.bytes += said.iter().map(Said::bytes).sum::<usize>();
+        open.said.extend(said);
+        if open.bytes < PART_BYTES {
+            return Output::Nothing;
+        }
+        open.bytes = 0;
+        let (xid, time, said) = (open.xid, open.time, std::mem::take(&mut open.said));
+        Output::Committed(self.committed(Open { xid, time, said, bytes: 0, skip: false }, None))
+    }
+
+    // Gives what is said of whole tables; of others it waits.
+    fn committed(&mut self, open: Open, end: Option<Lsn>) -> Committed {
+        let Open { xid, time, said, .. } = open;
+        let mut now = Vec::with_capacity(said.len());
+        for said in said {
+            let Some(table) = self.tables.get_mut(said.table()) else { continue };
+            match &mut table.phase {
+                Phase::Whole(Some(seen)) if seen.visibility.sees(xid) => {}
+                Phase::Whole(_) => now.push(said),
+                Phase::Copying(waiting) => {
+                    self.waiting_bytes += said.bytes();
+                    match waiting.last_mut().filter(|last| last.xid == xid) {
+                        Some(last) => last.said.push(said),
+                        None => waiting.push(Committed { xid, end, time, said: vec![said] }),
+                    }
+                }
+            }
+        }
+        if let Some(end) = end {
+            for table in self.tables.values_mut() {
+                // Behind all that the copy saw nothing is left to be told apart.
+                if let Phase::Whole(seen) = &mut table.phase {
+                    seen.take_if(|seen| end > seen.upto);
+                }
+            }
+        }
+        Committed { xid, end, time, said: now }
+    }
+
+    fn table(&self, relation: u32) -> Option<&Table> {
+        self.tables.get(self.relations.get(&relation)?.as_ref()?)
+    }
+}
+
+// What a row is now: whole, or with the rest from the row of its key before.
+fn said_of(shape: &Shape, old_key: Option<&str>, new: &[Datum<'_>]) -> Option<(Option<Box<str>>, Becomes)> {
+    let key = shape.key(new);
+    if let Some(row) = shape.row(new) {
+        return Some((key, Becomes::Row(row)));
+    }
+    let from: Box<str> = old_key.map(Into::into).or_else(|| key.clone())?;
+    Some((key, Becomes::Merged { from, members: shape.members(new) }))
+}
+
+// The row `new`, with what did not change from the whole row before.
+fn filled<'a>(new: &[Datum<'a>], old: &[Datum<'a>]) -> Tuple<'a> {
+    let fill = |(new, old): (&Datum<'a>, &Datum<'a>)| if *new == Datum::Unchanged { *old } else { *new };
+    new.iter().zip(old).map(fill).collect()
+}
+
+/// Bytes of changes above which a transaction is told in parts.
+pub const PART_BYTES: usize = 16 * 1024 * 1024;
