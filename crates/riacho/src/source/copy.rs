@@ -1,28 +1,28 @@
 //! A copy of a table against our rows: what is as it was makes no change, what the database no longer has goes.
 //!
-//! Nothing is held of the table but what differs: our rows are walked in pages, and the database is asked which of their
-//! keys it has.
+//! Nothing is held of the table but what differs: keys that were read and our rows are merged in the order of keys.
 
-use super::{Sink, TableOf};
+use super::{Sink, TableOf, seen::{Seen, Sorted}};
 use crate::{
     error::Error,
     log::{Becomes, Note, SourceChange, Transaction},
+    rows::Snapshot,
 };
 use riacho_core::source::machine::{Fault, FaultKind, Input};
-use std::collections::HashSet;
-use tokio::task::JoinHandle;
+use std::io;
+use tokio::task::JoinSet;
 
 /// A copy that is being made. Nobody else writes to the table meanwhile.
 pub struct Copying<'a> {
     sink: &'a Sink,
     table: &'a TableOf,
-    /// Whether our table had rows when it began.
-    had_rows: bool,
+    /// The keys that were read, where our table had rows when it began.
+    seen: Option<Seen>,
     pending: Vec<SourceChange>,
     bytes: usize,
     rows: u64,
-    /// The part that is being committed while the next is read.
-    committing: Option<JoinHandle<Result<(), Fault>>>,
+    /// The part that is being committed while the next is read. Dropped before it was asked for, it never is.
+    committing: JoinSet<Result<(), Fault>>,
 }
 
 impl<'a> Copying<'a> {
@@ -30,7 +30,7 @@ impl<'a> Copying<'a> {
     pub fn begin(sink: &'a Sink, table: &'a TableOf, rows_expected: Option<u64>) -> Self {
         let had_rows = sink.rows().table(&table.stream).is_some_and(|known| known.rows > 0);
         let copying =
-            Self { sink, table, had_rows, pending: Vec::new(), bytes: 0, rows: 0, committing: None };
+            Self { sink, table, seen: had_rows.then(Seen::default), pending: Vec::new(), bytes: 0, rows: 0, committing: JoinSet::new() };
         sink.tell(Input::CopyBegan(copying.name(), rows_expected));
         copying
     }
@@ -45,6 +45,9 @@ impl<'a> Copying<'a> {
     /// Where it, or one before it, cannot be committed.
     pub async fn row(&mut self, key: Box<str>, row: Box<str>) -> Result<(), Fault> {
         self.rows += 1;
+        if let Some(seen) = &mut self.seen {
+            seen.add(key.clone()).map_err(|err| unsorted(&err))?;
+        }
         self.bytes += key.len() + row.len();
         self.pending.push(SourceChange { table: self.table.stream.clone(), key, becomes: Becomes::Row(row) });
         if self.bytes < PART_BYTES && self.pending.len() < PART_ROWS {
@@ -61,43 +64,42 @@ impl<'a> Copying<'a> {
         self.commit(Vec::new()).await
     }
 
-    /// Ends the copy: what the database does not have goes, what is left is committed with `notes`, and the table is ready.
-    /// `exists` says which of some keys the database has, as of the same moment as the rows.
+    /// Ends the copy: what was not read goes, and all is committed, the last of it with `notes`; the table is ready.
     ///
     /// # Errors
-    /// Where it cannot be committed, or `exists` fails.
-    pub async fn finish(
-        mut self,
-        mut exists: impl AsyncFnMut(Vec<Box<str>>) -> Result<HashSet<Box<str>>, Fault>,
-        notes: Vec<Note>,
-    ) -> Result<(), Fault> {
+    /// Where it cannot be committed.
+    pub async fn finish(self, notes: Vec<Note>) -> Result<(), Fault> {
+        let (sink, table) = (self.sink, self.table);
+        self.end(notes).await?;
+        sink.ready(&table.stream);
+        Ok(())
+    }
+
+    /// The same, but the table is not announced yet.
+    ///
+    /// # Errors
+    /// Where it cannot be committed.
+    pub async fn end(mut self, notes: Vec<Note>) -> Result<(), Fault> {
         self.told();
         if self.table.ready {
             self.keep_differing().await?;
-        } else {
-            self.commit(Vec::new()).await?;
-            self.committed().await?;
         }
-        if self.had_rows {
-            let snapshot = self.sink.rows().snapshot(&self.table.stream).map_err(|err| unread(&err))?;
+        if let Some(seen) = self.seen.take() {
+            // Of rows that come by this very copy nothing is asked.
+            let ours = self.sink.rows().snapshot(&self.table.stream).map_err(|err| unread(&err))?;
+            let mut sorted = blocking(move || seen.sorted()).await?.map_err(|err| unsorted(&err))?;
             let mut after: Option<Box<str>> = None;
             loop {
-                let (at, rows) = (after.take(), snapshot.clone());
-                let page = blocking(move || rows.rows(at.as_deref(), PAGE_BYTES))
-                    .await?
-                    .map_err(|err| unread(&err))?;
-                let keys: Vec<Box<str>> = page.rows.into_iter().map(|row| row.key).collect();
-                after = keys.last().cloned();
-                if !keys.is_empty() {
-                    let there = exists(keys.clone()).await?;
-                    for key in keys.into_iter().filter(|key| !there.contains(key)) {
-                        self.bytes += key.len();
-                        let change =
-                            SourceChange { table: self.table.stream.clone(), key, becomes: Becomes::Gone };
-                        self.pending.push(change);
-                    }
+                let (at, ours) = (after.take(), ours.clone());
+                let page = blocking(move || absent(&ours, at.as_deref(), sorted)).await??;
+                sorted = page.sorted;
+                after = page.last;
+                for key in page.absent {
+                    self.bytes += key.len();
+                    let table = self.table.stream.clone();
+                    self.pending.push(SourceChange { table, key, becomes: Becomes::Gone });
                 }
-                if page.done {
+                if after.is_none() {
                     break;
                 }
                 if self.bytes >= DIFFERENCE_BYTES_MAX {
@@ -106,9 +108,7 @@ impl<'a> Copying<'a> {
             }
         }
         self.commit(notes).await?;
-        self.committed().await?;
-        self.sink.ready(&self.table.stream);
-        Ok(())
+        self.committed().await
     }
 
     fn told(&mut self) {
@@ -151,15 +151,37 @@ impl<'a> Copying<'a> {
         }
         let sink = self.sink.clone();
         let transactions = vec![Transaction { txid: None, changes }];
-        self.committing = Some(tokio::spawn(async move { sink.write(transactions, notes).await }));
+        self.committing.spawn(async move { sink.write(transactions, notes).await });
         Ok(())
     }
 
     async fn committed(&mut self) -> Result<(), Fault> {
-        match self.committing.take() {
-            Some(committing) => committing.await.unwrap_or_else(|err| Err(unread(&err))),
+        match self.committing.join_next().await {
+            Some(committed) => committed.unwrap_or_else(|err| Err(unread(&err))),
             None => Ok(()),
         }
+    }
+}
+
+/// Keys of ours that were not read.
+struct Absent {
+    absent: Vec<Box<str>>,
+    sorted: Sorted,
+    /// Our last key that was looked at; none where there are no more.
+    last: Option<Box<str>>,
+}
+
+fn absent(ours: &Snapshot, after: Option<&str>, mut sorted: Sorted) -> Result<Absent, Fault> {
+    let (mut absent, mut failed) = (Vec::new(), None);
+    let visited = ours.visit(after, PAGE_BYTES, |row| match sorted.has(row.key) {
+        Ok(true) => {}
+        Ok(false) => absent.push(row.key.into()),
+        Err(err) => failed = Some(err),
+    });
+    let visited = visited.map_err(|err| unread(&err))?;
+    match failed {
+        Some(err) => Err(unsorted(&err)),
+        None => Ok(Absent { absent, sorted, last: visited.last.filter(|_| !visited.done) }),
     }
 }
 
@@ -170,8 +192,13 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|err| unread(&err))
 }
 
-fn unread(err: &dyn std::error::Error) -> Fault {
+pub(crate) fn unread(err: &dyn std::error::Error) -> Fault {
     Fault { kind: FaultKind::Passing, message: format!("our own rows cannot be read: {err}"), remedy: None }
+}
+
+fn unsorted(err: &io::Error) -> Fault {
+    let message = format!("keys of a copy cannot be sorted in the directory for temporary files: {err}");
+    Fault { kind: FaultKind::Passing, message, remedy: Some("make room there, or set TMPDIR".to_owned()) }
 }
 
 // What is committed at once of a first copy.
@@ -179,5 +206,5 @@ const PART_BYTES: usize = 1024 * 1024;
 const PART_ROWS: usize = 8192;
 // Differences of a table that has readers are told together up to here.
 const DIFFERENCE_BYTES_MAX: usize = 8 * 1024 * 1024;
-// Bytes of our rows of which the database is asked at once.
+// Bytes of our rows that are looked at in one go.
 const PAGE_BYTES: usize = 512 * 1024;

@@ -10,6 +10,8 @@ pub mod sink;
 pub mod settings;
 /// A copy of a table against our rows.
 pub mod copy;
+/// Keys that a copy has read.
+mod seen;
 /// SQLite: triggers and a table of changes in the user's file.
 pub mod sqlite;
 /// All sources of a server.

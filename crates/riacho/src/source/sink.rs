@@ -1,8 +1,10 @@
 //! What readers of databases write to: the log, and what is known of the source.
 
+use super::copy::{blocking, unread};
 use crate::{
     clock,
-    log::{AppendError, Log, Note, SourceChange, SourceWrite, Transaction, Unfit},
+    error::Error,
+    log::{AppendError, Becomes, Log, Note, SourceChange, SourceWrite, Transaction, Unfit},
 };
 use riacho_core::{
     name::StreamName,
@@ -176,6 +178,38 @@ impl Sink {
         Ok(())
     }
 
+    /// Has all rows of a table go, with `notes`, in as many commits as it takes.
+    ///
+    /// # Errors
+    /// As [`Sink::write`], or where our rows cannot be read.
+    pub async fn empty(&self, table: &StreamName, notes: Vec<Note>) -> Result<(), Fault> {
+        let changes = self.all_gone(table).await?;
+        self.write(vec![Transaction { txid: None, changes }], notes).await
+    }
+
+    /// A change for each row of a table: that it is gone.
+    ///
+    /// # Errors
+    /// Where our rows cannot be read.
+    pub async fn all_gone(&self, table: &StreamName) -> Result<Vec<SourceChange>, Fault> {
+        let snapshot = self.rows().snapshot(table).map_err(|err| unread(&err))?;
+        let table = table.clone();
+        let read = move || {
+            let (mut gone, mut after): (Vec<SourceChange>, Option<Box<str>>) = (Vec::new(), None);
+            loop {
+                let visited = snapshot.visit(after.as_deref(), KEYS_BYTES, |row| {
+                    let (table, key) = (table.clone(), row.key.into());
+                    gone.push(SourceChange { table, key, becomes: Becomes::Gone });
+                })?;
+                match visited.last {
+                    Some(last) if !visited.done => after = Some(last),
+                    _ => return Ok(gone),
+                }
+            }
+        };
+        blocking(read).await?.map_err(|err: Error| unread(&err))
+    }
+
     async fn commit(&self, transactions: Vec<Transaction>, notes: Vec<Note>) -> Result<(), Fault> {
         let mut parts = vec![(transactions, notes)];
         while let Some((transactions, notes)) = parts.pop() {
@@ -235,3 +269,5 @@ fn halves(mut transactions: Vec<Transaction>) -> Option<(Vec<Transaction>, Vec<T
 }
 
 const FULL_PAUSE: Duration = Duration::from_secs(1);
+// Bytes of rows whose keys are read in one go.
+const KEYS_BYTES: usize = 1024 * 1024;

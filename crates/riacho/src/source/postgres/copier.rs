@@ -1,0 +1,189 @@
+//! Copies of tables, made beside the stream, on a session of their own.
+//!
+//! A copy begins when every transaction has ended that ran when its table's changes began to be kept: so the snapshot sees
+//! whatever the stream said before that, and of what it said since the snapshot itself tells.
+
+use super::{
+    catalog::{Catalog, ident, needs_person, passing},
+    connect::Target,
+    prepare::Planned,
+};
+use crate::source::{Sink, TableOf, copy::Copying};
+use futures_util::{StreamExt as _, pin_mut};
+use riacho_core::{
+    name::StreamName,
+    source::{
+        machine::Fault,
+        postgres::{copy, kind::Types, stitch::Seen, table::Shape},
+    },
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// A table to be copied. Of several orders for one table the last counts.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) table: Planned,
+    pub(super) number: u64,
+}
+
+/// A copy that is durable.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub(super) table: StreamName,
+    pub(super) number: u64,
+    pub(super) seen: Seen,
+    pub(super) fingerprint: String,
+}
+
+/// Makes the copies that are ordered, one after the other, until the orders end.
+pub(super) async fn copier(
+    target: Arc<Target>,
+    sink: Sink,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    copied: mpsc::UnboundedSender<Copied>,
+) -> Fault {
+    let mut waiting: Vec<Order> = Vec::new();
+    while orders.recv_many(&mut waiting, ORDERS_MAX).await > 0 {
+        let session = match target.connect().await {
+            Ok(session) => session,
+            Err(fault) => return fault,
+        };
+        let catalog = Catalog { session: &session, target: &target };
+        if let Err(fault) = copy_all(&catalog, &sink, std::mem::take(&mut waiting), &copied).await {
+            return fault;
+        }
+    }
+    passing("the reader of the stream has ended")
+}
+
+async fn copy_all(
+    catalog: &Catalog<'_>,
+    sink: &Sink,
+    orders: Vec<Order>,
+    copied: &mpsc::UnboundedSender<Copied>,
+) -> Result<(), Fault> {
+    settle(catalog).await?;
+    catalog.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    // The first statement takes the snapshot.
+    let visibility = catalog.visibility().await?;
+    // Whatever it sees was written before.
+    let seen = Seen { visibility, upto: catalog.wal_end().await? };
+    for Order { table, number } in orders {
+        let fingerprint = copy_one(catalog, sink, &table).await?;
+        let done = Copied { table: table.of.stream, number, seen: seen.clone(), fingerprint };
+        if copied.send(done).is_err() {
+            break;
+        }
+    }
+    catalog.execute("COMMIT").await
+}
+
+// Waits until all that runs now has ended.
+async fn settle(catalog: &Catalog<'_>) -> Result<(), Fault> {
+    let begun = catalog.visibility().await?;
+    let mut waited = Duration::ZERO;
+    while !catalog.visibility().await?.settled_after(&begun) {
+        if waited == SETTLE_TOLD {
+            tracing::info!(
+                transactions = begun.xip().len(),
+                "a copy waits for transactions that were open before it to end"
+            );
+        }
+        waited += SETTLE_PAUSE;
+        tokio::time::sleep(SETTLE_PAUSE).await;
+    }
+    Ok(())
+}
+
+async fn copy_one(catalog: &Catalog<'_>, sink: &Sink, table: &Planned) -> Result<String, Fault> {
+    let choice = &table.choice;
+    // As the snapshot has it: it may have been altered since the plan was made.
+    let origin = catalog.origins(Some(choice.origin.oid)).await?.pop();
+    let origin = origin.ok_or_else(|| passing(format!("the table `{}` is gone", table.of.origin)))?;
+    let readable: Vec<(&str, u32)> = origin
+        .columns
+        .iter()
+        .filter(|column| !column.generated)
+        .map(|column| (&*column.name, column.type_oid))
+        .collect();
+    let mut types = Types::default();
+    let oids: Vec<u32> = readable.iter().map(|(_, oid)| *oid).filter(|oid| !types.knows(*oid)).collect();
+    if !oids.is_empty() {
+        catalog.describe(&oids, &mut types).await?;
+    }
+    let keyless = |column: Box<str>| {
+        let message = format!("the key of `{}` has no column `{column}` any more", table.of.origin);
+        needs_person(message, "give the table a primary key")
+    };
+    let wanted = choice.wanted.columns.as_deref();
+    let read: Vec<(&str, u32)> = readable
+        .into_iter()
+        .filter(|(name, _)| {
+            wanted.is_none_or(|wanted| wanted.iter().any(|wanted| wanted == name))
+                || choice.wanted.key.iter().any(|key| **key == **name)
+        })
+        .collect();
+    let shape = Shape::new(read.iter().copied(), &choice.wanted.key, None, &types).map_err(keyless)?;
+    let columns: Vec<String> = read.iter().map(|(name, _)| ident(name)).collect();
+    let filter = choice.filter.as_ref().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
+    let sql = format!("COPY (SELECT {} FROM {}{filter}) TO STDOUT", columns.join(", "), origin.sql());
+    copy_rows(catalog, sink, &table.of, &shape, (&sql, origin.rows)).await?;
+    Ok(shape.fingerprint())
+}
+
+async fn copy_rows(
+    catalog: &Catalog<'_>,
+    sink: &Sink,
+    table: &TableOf,
+    shape: &Shape,
+    (sql, rows): (&str, Option<u64>),
+) -> Result<(), Fault> {
+    let mut copying = Copying::begin(sink, table, rows);
+    let lines = catalog.session.copy_out(sql).await.map_err(|err| super::connect::fault(&err, catalog.target))?;
+    pin_mut!(lines);
+    let mut rest: Vec<u8> = Vec::new();
+    while let Some(bytes) = lines.next().await {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(err) if err.is_closed() => return Err(catalog.session.ended().await),
+            Err(err) => return Err(super::connect::fault(&err, catalog.target)),
+        };
+        // The server sends a line per message; nothing says that it must.
+        let mut bytes = &bytes[..];
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
+            let (line, more) = bytes.split_at(end);
+            bytes = more.get(1..).unwrap_or_default();
+            if rest.is_empty() {
+                copy_row(&mut copying, table, shape, line).await?;
+            } else {
+                rest.extend_from_slice(line);
+                copy_row(&mut copying, table, shape, &std::mem::take(&mut rest)).await?;
+            }
+        }
+        rest.extend_from_slice(bytes);
+    }
+    copying.end(Vec::new()).await
+}
+
+async fn copy_row(
+    copying: &mut Copying<'_>,
+    table: &TableOf,
+    shape: &Shape,
+    line: &[u8],
+) -> Result<(), Fault> {
+    let row = copy::columns(line).and_then(|columns| {
+        let data = copy::data(&columns);
+        Some((shape.key(&data)?, shape.row(&data)?))
+    });
+    match row {
+        Some((key, row)) => copying.row(key, row).await,
+        None => Err(passing(format!("a row of `{}` came broken", table.origin))),
+    }
+}
+
+// Orders taken together: they share one snapshot.
+const ORDERS_MAX: usize = 1024;
+const SETTLE_PAUSE: Duration = Duration::from_millis(50);
+// When it is worth a line of the log.
+const SETTLE_TOLD: Duration = Duration::from_secs(5);

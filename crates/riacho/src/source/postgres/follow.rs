@@ -1,0 +1,423 @@
+//! The stream of changes is read and committed; copies are made beside it.
+//!
+//! One write is on its way at a time, and what comes meanwhile goes with the next: so a slow log makes larger commits, and
+//! then the server wait. The server is told how far we are only after that is durable here.
+
+use super::{
+    catalog::Catalog,
+    connect::{Reached, Target, replication_fault},
+    copier::{Copied, Order, copier},
+    notes::{self, POSITION, Position, TableNote},
+    prepare::{self, Plan, Planned},
+};
+use crate::{
+    clock,
+    log::{Note, Transaction},
+    source::{Sink, copy::blocking},
+};
+use futures_util::FutureExt as _;
+use pgwire_replication::{ReplicationClient, ReplicationEvent};
+use riacho_core::{
+    name::StreamName,
+    source::{
+        change::{Becomes, SourceChange},
+        machine::{Fault, Input},
+        postgres::{
+            lsn::Lsn,
+            pgoutput::{self, Message},
+            stitch::{Committed, Output, Said, Stitch},
+        },
+    },
+    time::Millis,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+
+/// Why following ended.
+pub(super) enum Ended {
+    /// Something failed.
+    Fault(Fault),
+    /// The catalogue says something else than when the plan was made.
+    Altered,
+}
+
+impl From<Fault> for Ended {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Follows the stream until something fails.
+pub(super) async fn follow(
+    catalog: &Catalog<'_>,
+    target: &Arc<Target>,
+    reached: &Reached,
+    plan: Plan,
+    sink: &Sink,
+) -> Ended {
+    let followed = async {
+        let mut follower = Follower::start(catalog, target, reached, plan, sink).await?;
+        follower.run().await
+    };
+    match followed.await {
+        Ok(never) => match never {},
+        Err(ended) => ended,
+    }
+}
+
+enum Never {}
+
+struct Follower<'a> {
+    catalog: &'a Catalog<'a>,
+    target: &'a Arc<Target>,
+    sink: &'a Sink,
+    plan: Plan,
+    client: ReplicationClient,
+    stitch: Stitch,
+    /// What is committed there and not yet on its way here.
+    gathered: Vec<Committed>,
+    gathered_bytes: usize,
+    /// Notes that go with it, and tables that are whole once they are durable.
+    notes: Vec<Note>,
+    whole: Vec<StreamName>,
+    /// Behind all that was gathered, and when its newest was committed.
+    end: Lsn,
+    newest: Option<Millis>,
+    /// The write that is on its way.
+    writing: JoinSet<Result<(), Fault>>,
+    written: Written,
+    /// How far the server has nothing for us.
+    idle: Lsn,
+    /// Behind all that was there when we began.
+    level_at: Lsn,
+    orders: mpsc::UnboundedSender<Order>,
+    copied: mpsc::UnboundedReceiver<Copied>,
+    copier: JoinSet<Fault>,
+    numbers: HashMap<StreamName, u64>,
+    beat: u64,
+}
+
+/// What is true once the write on its way is durable.
+#[derive(Default)]
+struct Written {
+    end: Lsn,
+    newest: Option<Millis>,
+    whole: Vec<StreamName>,
+}
+
+impl<'a> Follower<'a> {
+    async fn start(
+        catalog: &'a Catalog<'a>,
+        target: &'a Arc<Target>,
+        reached: &Reached,
+        plan: Plan,
+        sink: &'a Sink,
+    ) -> Result<Self, Ended> {
+        let config = target
+            .replication(reached, &plan.slot, &plan.publication)
+            .with_start_lsn(pgwire_replication::Lsn::from_u64(plan.applied.0))
+            .with_status_interval(STATUS_INTERVAL)
+            .with_buffer_size(BUFFER_EVENTS)
+            .with_max_message_size(MESSAGE_BYTES_MAX);
+        let fault = |err: &_| replication_fault(err, target);
+        let mut client = ReplicationClient::connect(config).await.map_err(|err| fault(&err))?;
+        let started = tokio::time::timeout(target.connect_timeout(), client.wait_started()).await;
+        match started {
+            Ok(started) => started.map_err(|err| fault(&err))?,
+            Err(_) => {
+                let message = format!("{} does not begin to replicate", target.shown());
+                return Err(super::catalog::passing(message).into());
+            }
+        }
+        let mut stitch = Stitch::new(plan.applied);
+        *stitch.types() = plan.types.clone();
+        let tables: Vec<_> = plan.tables.iter().map(|table| table.of.clone()).collect();
+        sink.feed(&tables)?;
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (copies, copied) = mpsc::unbounded_channel();
+        let mut copying = JoinSet::new();
+        copying.spawn(copier(Arc::clone(target), sink.clone(), ordered, copies));
+        let level_at = catalog.wal_end().await?;
+        let mut follower = Self {
+            catalog,
+            target,
+            sink,
+            end: plan.applied,
+            written: Written { end: plan.applied, ..Written::default() },
+            idle: plan.applied,
+            plan,
+            client,
+            stitch,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            notes: Vec::new(),
+            whole: Vec::new(),
+            newest: None,
+            writing: JoinSet::new(),
+            level_at,
+            orders,
+            copied,
+            copier: copying,
+            numbers: HashMap::new(),
+            beat: 0,
+        };
+        for table in follower.plan.tables.clone() {
+            let wanted = table.choice.wanted.clone();
+            if table.note.copied {
+                follower.stitch.add_whole(wanted, table.note.shape.clone(), table.note.seen());
+            } else {
+                follower.stitch.add_copying(wanted);
+                follower.order(&table);
+            }
+        }
+        Ok(follower)
+    }
+
+    async fn run(&mut self) -> Result<Never, Ended> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // What waits, for the log or for copies, has its bound: then the server waits.
+            let takes = self.gathered_bytes < GATHERED_BYTES_MAX && self.stitch.waiting_bytes() < WAITING_BYTES_MAX;
+            tokio::select! {
+                // Cancel safe, all of them: a message not received stays in its channel, and a write goes on by itself.
+                event = self.client.recv(), if takes => {
+                    self.received(event).await?;
+                    self.more().await?;
+                }
+                Some(written) = self.writing.join_next() => {
+                    written.map_err(|_| super::catalog::passing("a write panicked"))??;
+                    self.durable();
+                }
+                Some(copied) = self.copied.recv() => self.copied(copied),
+                Some(fault) = self.copier.join_next() => {
+                    return Err(fault.unwrap_or_else(|_| super::catalog::passing("a copy panicked")).into());
+                }
+                _ = tick.tick() => self.tick().await?,
+            }
+            self.write();
+        }
+    }
+
+    // Takes what has arrived already, so that it goes with the same write.
+    async fn more(&mut self) -> Result<(), Ended> {
+        for _ in 0..BURST_EVENTS {
+            if self.gathered_bytes >= GATHERED_BYTES_MAX {
+                break;
+            }
+            let Some(event) = self.client.recv().now_or_never() else { break };
+            self.received(event).await?;
+        }
+        Ok(())
+    }
+
+    async fn received(
+        &mut self,
+        event: Result<Option<ReplicationEvent>, pgwire_replication::PgWireError>,
+    ) -> Result<(), Ended> {
+        let event = event.map_err(|err| replication_fault(&err, self.target))?;
+        let lsn = |lsn: pgwire_replication::Lsn| Lsn(lsn.as_u64());
+        match event {
+            None => return Err(super::catalog::passing("PostgreSQL ended the stream").into()),
+            Some(ReplicationEvent::KeepAlive { wal_end, .. }) => {
+                if !self.stitch.is_open() {
+                    self.idle = self.idle.max(lsn(wal_end));
+                    self.tell_level();
+                }
+            }
+            Some(ReplicationEvent::Begin { final_lsn, xid, commit_time_micros }) => {
+                let commit_time = pgoutput::millis(commit_time_micros);
+                self.handle(&Message::Begin { final_lsn: lsn(final_lsn), commit_time, xid }).await?;
+            }
+            Some(ReplicationEvent::Commit { lsn: commit_lsn, end_lsn, commit_time_micros }) => {
+                let commit_time = pgoutput::millis(commit_time_micros);
+                let message = Message::Commit { commit_lsn: lsn(commit_lsn), end_lsn: lsn(end_lsn), commit_time };
+                self.handle(&message).await?;
+            }
+            Some(ReplicationEvent::XLogData { data, .. }) => {
+                let message = pgoutput::decode(&data, false).map_err(|damage| {
+                    super::catalog::passing(format!("PostgreSQL sent what is no message: {damage}"))
+                })?;
+                self.handle(&message).await?;
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, message: &Message<'_>) -> Result<(), Ended> {
+        loop {
+            match self.stitch.handle(message) {
+                Output::Nothing => return Ok(()),
+                Output::Types(oids) => {
+                    self.catalog.describe(&oids, self.stitch.types()).await?;
+                    // Types that were dropped since are no longer described.
+                    let types = self.stitch.types();
+                    for oid in oids {
+                        if !types.knows(oid) {
+                            types.describe(oid, riacho_core::source::postgres::kind::Description::Other);
+                        }
+                    }
+                }
+                Output::Committed(committed) => {
+                    if let Some(end) = committed.end {
+                        self.end = self.end.max(end);
+                        self.newest = Some(committed.time);
+                    }
+                    if !committed.said.is_empty() {
+                        self.gathered_bytes += committed.said.iter().map(Said::bytes).sum::<usize>();
+                        self.gathered.push(committed);
+                    }
+                    self.tell_level();
+                    return Ok(());
+                }
+                Output::Altered(table) => {
+                    self.alter(&table);
+                    return Ok(());
+                }
+                // Which key it has now, if any, the catalogue knows.
+                Output::Keyless(..) => return Err(Ended::Altered),
+            }
+        }
+    }
+
+    // A table that is not what it was is copied anew.
+    fn alter(&mut self, table: &StreamName) {
+        let found = self.plan.tables.iter_mut().find(|planned| planned.of.stream == *table);
+        let Some(planned) = found else { return };
+        tracing::info!(source = &**self.sink.source(), table = planned.of.origin, "table was altered, and is read anew");
+        planned.note.copied = false;
+        let (note, planned) = (planned.note.clone(), planned.clone());
+        self.notes.push(self.sink.noted(&prepare::note_name(table), notes::write(&note)));
+        self.order(&planned);
+    }
+
+    fn order(&mut self, table: &Planned) {
+        let number = self.numbers.entry(table.of.stream.clone()).or_default();
+        *number += 1;
+        // Where the copier has ended, that is found out by its fault.
+        let _ = self.orders.send(Order { table: table.clone(), number: *number });
+    }
+
+    // A copy is durable: what it did not see comes after it, in the same commit in which the table is noted as whole.
+    fn copied(&mut self, copied: Copied) {
+        let Copied { table, number, seen, fingerprint } = copied;
+        if self.numbers.get(&table) != Some(&number) {
+            return;
+        }
+        let Some(planned) = self.plan.tables.iter_mut().find(|planned| planned.of.stream == table) else { return };
+        planned.note = TableNote::copied(&planned.of.origin, fingerprint.clone(), planned.choice.filter.clone(), &seen);
+        planned.of.ready = true;
+        let note = self.sink.noted(&prepare::note_name(&table), notes::write(&planned.note));
+        for committed in self.stitch.end_copy(&table, seen, fingerprint) {
+            self.gathered_bytes += committed.said.iter().map(Said::bytes).sum::<usize>();
+            self.gathered.push(committed);
+        }
+        self.notes.push(note);
+        self.whole.push(table);
+    }
+
+    // Has what was gathered written, if nothing is on its way.
+    fn write(&mut self) {
+        if !self.writing.is_empty() || self.gathered.is_empty() && self.notes.is_empty() {
+            return;
+        }
+        let gathered = std::mem::take(&mut self.gathered);
+        self.gathered_bytes = 0;
+        let mut notes = std::mem::take(&mut self.notes);
+        self.plan.position.lsn = self.end.to_string();
+        notes.push(self.sink.noted(POSITION, notes::write(&self.plan.position)));
+        self.written = Written { end: self.end, newest: self.newest.take(), whole: std::mem::take(&mut self.whole) };
+        self.writing.spawn(write(self.sink.clone(), gathered, notes));
+    }
+
+    fn durable(&mut self) {
+        let Written { end, newest, whole } = std::mem::take(&mut self.written);
+        self.written.end = end;
+        self.client.update_applied_lsn(pgwire_replication::Lsn::from_u64(end.0));
+        if let Some(newest) = newest {
+            self.sink.lag_millis(clock::now().saturating_sub(newest));
+        }
+        for table in whole {
+            self.sink.ready(&table);
+        }
+        self.tell_level();
+    }
+
+    fn tell_level(&self) {
+        let reached = self.end.max(self.idle);
+        let quiet = self.gathered.is_empty() && self.writing.is_empty();
+        if reached >= self.level_at && (quiet || self.beat > 0) {
+            self.sink.tell(Input::Level(true));
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), Ended> {
+        self.beat += 1;
+        // Nothing of ours was in what the server has read since: it need not keep that.
+        let quiet = self.gathered.is_empty() && self.writing.is_empty() && !self.stitch.is_open();
+        if quiet && self.idle > self.end && self.beat.is_multiple_of(IDLE_TICKS) {
+            self.end = self.idle;
+            self.notes.push(self.sink.noted(POSITION, notes::write(&Position { lsn: self.end.to_string(), ..self.plan.position.clone() })));
+        }
+        if self.beat.is_multiple_of(BEAT_TICKS) {
+            let sql = format!(
+                "SELECT pg_catalog.pg_logical_emit_message(false, 'riacho', {})",
+                super::catalog::literal(self.sink.source())
+            );
+            self.catalog.execute(&sql).await?;
+        }
+        let end = self.catalog.wal_end().await?;
+        self.sink.lag_bytes(end.0.saturating_sub(self.end.max(self.idle).0));
+        let said = prepare::said(self.catalog, &self.plan.publication, &self.plan.server).await?;
+        if said != self.plan.said {
+            return Err(Ended::Altered);
+        }
+        Ok(())
+    }
+}
+
+// Writes transactions in order, the last with `notes`. A table that is emptied is emptied of the rows it has then.
+async fn write(sink: Sink, gathered: Vec<Committed>, notes: Vec<Note>) -> Result<(), Fault> {
+    let mut transactions: Vec<Transaction> = Vec::with_capacity(gathered.len());
+    for committed in gathered {
+        let empties = committed.said.iter().any(|said| matches!(said, Said::Emptied(_)));
+        if empties && !transactions.is_empty() {
+            sink.write(std::mem::take(&mut transactions), Vec::new()).await?;
+        }
+        let mut changes: Vec<SourceChange> = Vec::with_capacity(committed.said.len());
+        for said in committed.said {
+            match said {
+                Said::Row(change) => changes.push(change),
+                Said::Emptied(table) => {
+                    let of_table = |change: &&SourceChange| change.table == table;
+                    let before: HashSet<Box<str>> =
+                        changes.iter().filter(of_table).map(|change| change.key.clone()).collect();
+                    changes.extend(sink.all_gone(&table).await?);
+                    let gone = |key| SourceChange { table: table.clone(), key, becomes: Becomes::Gone };
+                    changes.extend(before.into_iter().map(gone));
+                }
+            }
+        }
+        transactions.push(Transaction { txid: Some(committed.xid.to_string().into()), changes });
+    }
+    sink.write(transactions, notes).await
+}
+
+// How often the server is told how far we are.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+const BUFFER_EVENTS: usize = 4096;
+const BURST_EVENTS: usize = 4096;
+// A row may be as large as a text of PostgreSQL; what is larger than a row of ours is refused by name, not by its size here.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+const GATHERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+const TICK: Duration = Duration::from_secs(2);
+// Ticks between two notes of a position that moved though nothing of ours was in between.
+const IDLE_TICKS: u64 = 5;
+// Ticks between two messages that keep an idle slot moving.
+const BEAT_TICKS: u64 = 30;
