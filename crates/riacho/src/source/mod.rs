@@ -12,6 +12,8 @@ pub mod settings;
 pub mod copy;
 /// SQLite: triggers and a table of changes in the user's file.
 pub mod sqlite;
+/// PostgreSQL: its write-ahead log, decoded.
+pub(crate) mod postgres;
 /// All sources of a server.
 mod sources;
 
