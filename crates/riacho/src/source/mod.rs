@@ -14,6 +14,8 @@ pub mod copy;
 mod seen;
 /// SQLite: triggers and a table of changes in the user's file.
 pub mod sqlite;
+/// PostgreSQL: its write-ahead log, decoded.
+pub(crate) mod postgres;
 /// All sources of a server.
 mod sources;
 
@@ -27,12 +29,17 @@ use riacho_core::source::machine::Fault;
 pub(crate) enum Reader {
     /// A file of SQLite.
     Sqlite(sqlite::SqliteReader),
+    /// A database of PostgreSQL.
+    Postgres(Box<postgres::PostgresReader>),
 }
 
 impl Reader {
     fn new(settings: &SourceSettings) -> Self {
         match &settings.database {
-            Database::Postgres(_) => todo!(),
+            Database::Postgres(postgres) => {
+                let reader = postgres::PostgresReader::new(postgres.clone(), settings.tables.clone());
+                Self::Postgres(Box::new(reader))
+            }
             Database::Sqlite(sqlite) => {
                 Self::Sqlite(sqlite::SqliteReader::new(sqlite.clone(), settings.tables.clone()))
             }
@@ -44,6 +51,7 @@ impl Reader {
     async fn read(&mut self, sink: &Sink) -> Fault {
         match self {
             Self::Sqlite(reader) => reader.read(sink).await,
+            Self::Postgres(reader) => reader.read(sink).await,
         }
     }
 }

@@ -107,6 +107,16 @@ impl Sink {
         (lag.bytes, lag.millis) = (bytes, millis);
     }
 
+    /// Says how much of the database's log was not read yet.
+    pub fn lag_bytes(&self, bytes: u64) {
+        self.board.lag().bytes = Some(bytes);
+    }
+
+    /// Says how old the newest change was when it became visible here.
+    pub fn lag_millis(&self, millis: Millis) {
+        self.board.lag().millis = Some(millis);
+    }
+
     /// Takes over `tables`, which nobody else may write to from now on, and lets go of those it fed before and are not
     /// among them: their rows stay, and anybody may write to them.
     ///

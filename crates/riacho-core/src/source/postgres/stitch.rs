@@ -61,7 +61,8 @@ impl Said {
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// About the bytes of its record.
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Row(change) => change.bytes(),
             Self::Emptied(_) => 0,
