@@ -36,7 +36,6 @@ pub use read::{Origin, Problem, Problems, SettingsFile};
 pub use rules::{Durability, Keep, StreamRule, StreamRules, TableRule, TableRules};
 pub use shape::Setting;
 pub(crate) use shape::Shape;
-pub(crate) use sources::without_password;
 pub use table::{
     CONFIG, Delivery, Http, Limits, Log, LogFormat, Logging, SERVER, SOURCE, SOURCE_SETUP, SOURCE_TABLE,
     Tables, settings,

@@ -181,7 +181,7 @@ fn table_toml(table: &TableSettings) -> String {
 }
 
 /// A URL with `***` for its password; `password=` of pairs likewise.
-pub(crate) fn without_password(url: &str) -> String {
+fn without_password(url: &str) -> String {
     let mut out = url.to_owned();
     if let Some((scheme, rest)) = url.split_once("://") {
         let end = rest.find('/').unwrap_or(rest.len());

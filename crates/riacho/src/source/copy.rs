@@ -2,7 +2,10 @@
 //!
 //! Nothing is held of the table but what differs: keys that were read and our rows are merged in the order of keys.
 
-use super::{Sink, TableOf, seen::{Seen, Sorted}};
+use super::{
+    Sink, TableOf,
+    seen::{Seen, Sorted},
+};
 use crate::{
     error::Error,
     log::{Becomes, Note, SourceChange, Transaction},
@@ -29,8 +32,15 @@ impl<'a> Copying<'a> {
     /// Begins a copy of `table`, of about so many rows.
     pub fn begin(sink: &'a Sink, table: &'a TableOf, rows_expected: Option<u64>) -> Self {
         let had_rows = sink.rows().table(&table.stream).is_some_and(|known| known.rows > 0);
-        let copying =
-            Self { sink, table, seen: had_rows.then(Seen::default), pending: Vec::new(), bytes: 0, rows: 0, committing: JoinSet::new() };
+        let copying = Self {
+            sink,
+            table,
+            seen: had_rows.then(Seen::default),
+            pending: Vec::new(),
+            bytes: 0,
+            rows: 0,
+            committing: JoinSet::new(),
+        };
         sink.tell(Input::CopyBegan(copying.name(), rows_expected));
         copying
     }

@@ -225,7 +225,10 @@ impl Catalog<'_> {
         if !whole {
             return Err(needs_person(
                 format!("the publication `{name}` leaves out some kinds of changes"),
-                format!("ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate');", ident(name)),
+                format!(
+                    "ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate');",
+                    ident(name)
+                ),
             ));
         }
         let more = if server.major >= 15 { ", array_to_json(attnames), rowfilter" } else { ", NULL, NULL" };

@@ -92,8 +92,12 @@ fn choice(origin: &Origin, settings: &TableSettings, server: &ServerInfo) -> Res
         return Err(needs_person(format!("`{name}` has no primary key: its rows have no names"), remedy));
     }
     if !origin.may_select {
-        let remedy = format!("GRANT USAGE ON SCHEMA {} TO {}; GRANT SELECT ON {sql} TO {};",
-            super::catalog::ident(&origin.namespace), super::catalog::ident(&server.user), super::catalog::ident(&server.user));
+        let remedy = format!(
+            "GRANT USAGE ON SCHEMA {} TO {}; GRANT SELECT ON {sql} TO {};",
+            super::catalog::ident(&origin.namespace),
+            super::catalog::ident(&server.user),
+            super::catalog::ident(&server.user)
+        );
         return Err(needs_person(format!("`{}` may not read `{name}`", server.user), remedy));
     }
     let known = |column: &String| origin.columns.iter().any(|known| *known.name == **column);
@@ -108,22 +112,35 @@ fn choice(origin: &Origin, settings: &TableSettings, server: &ServerInfo) -> Res
         // Else every update of the table by anybody would fail: the server judges the row before as well.
         if origin.identity != 'f' {
             let remedy = format!("ALTER TABLE {sql} REPLICA IDENTITY FULL;");
-            return Err(needs_person(format!("`where` of `{name}` needs the whole row before a change"), remedy));
+            return Err(needs_person(
+                format!("`where` of `{name}` needs the whole row before a change"),
+                remedy,
+            ));
         }
     }
     let table = origin.table_name(settings);
-    let stream = StreamName::of_table(&table)
-        .map_err(|err| needs_person(format!("the table name `{table}` {err}"), "give it another one with `as`"))?;
-    let readable = |name: &str| origin.columns.iter().any(|column| &*column.name == name && !column.generated);
+    let stream = StreamName::of_table(&table).map_err(|err| {
+        needs_person(format!("the table name `{table}` {err}"), "give it another one with `as`")
+    })?;
+    let readable =
+        |name: &str| origin.columns.iter().any(|column| &*column.name == name && !column.generated);
     if let Some(column) = origin.key.iter().find(|column| !readable(column)) {
-        let message = format!("the key of `{name}` has the column `{column}`, which is generated and not replicated");
+        let message =
+            format!("the key of `{name}` has the column `{column}`, which is generated and not replicated");
         return Err(needs_person(message, "choose another index with REPLICA IDENTITY USING INDEX"));
     }
     // With the whole row as identity a list of columns must have all.
     let listed = settings.columns.as_ref().filter(|_| server.major >= 15 && origin.identity != 'f');
     let published = listed.map(|columns| {
-        let with_key = |name: &str| columns.iter().any(|column| column == name) || origin.key.iter().any(|key| **key == *name);
-        origin.columns.iter().map(|column| column.name.to_string()).filter(|name| with_key(name) && readable(name)).collect()
+        let with_key = |name: &str| {
+            columns.iter().any(|column| column == name) || origin.key.iter().any(|key| **key == *name)
+        };
+        origin
+            .columns
+            .iter()
+            .map(|column| column.name.to_string())
+            .filter(|name| with_key(name) && readable(name))
+            .collect()
     });
     Ok(Choice {
         wanted: Wanted {

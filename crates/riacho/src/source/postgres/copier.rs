@@ -140,7 +140,8 @@ async fn copy_rows(
     (sql, rows): (&str, Option<u64>),
 ) -> Result<(), Fault> {
     let mut copying = Copying::begin(sink, table, rows);
-    let lines = catalog.session.copy_out(sql).await.map_err(|err| super::connect::fault(&err, catalog.target))?;
+    let lines =
+        catalog.session.copy_out(sql).await.map_err(|err| super::connect::fault(&err, catalog.target))?;
     pin_mut!(lines);
     let mut rest: Vec<u8> = Vec::new();
     while let Some(bytes) = lines.next().await {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock,
     log::{Note, Transaction},
-    source::{Sink, copy::blocking},
+    source::Sink,
 };
 use futures_util::FutureExt as _;
 use pgwire_replication::{ReplicationClient, ReplicationEvent};
@@ -35,7 +35,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{sync::mpsc, task::JoinSet};
 
 /// Why following ended.
 pub(super) enum Ended {
@@ -182,7 +182,8 @@ impl<'a> Follower<'a> {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // What waits, for the log or for copies, has its bound: then the server waits.
-            let takes = self.gathered_bytes < GATHERED_BYTES_MAX && self.stitch.waiting_bytes() < WAITING_BYTES_MAX;
+            let takes =
+                self.gathered_bytes < GATHERED_BYTES_MAX && self.stitch.waiting_bytes() < WAITING_BYTES_MAX;
             tokio::select! {
                 // Cancel safe, all of them: a message not received stays in its channel, and a write goes on by itself.
                 event = self.client.recv(), if takes => {
@@ -235,7 +236,8 @@ impl<'a> Follower<'a> {
             }
             Some(ReplicationEvent::Commit { lsn: commit_lsn, end_lsn, commit_time_micros }) => {
                 let commit_time = pgoutput::millis(commit_time_micros);
-                let message = Message::Commit { commit_lsn: lsn(commit_lsn), end_lsn: lsn(end_lsn), commit_time };
+                let message =
+                    Message::Commit { commit_lsn: lsn(commit_lsn), end_lsn: lsn(end_lsn), commit_time };
                 self.handle(&message).await?;
             }
             Some(ReplicationEvent::XLogData { data, .. }) => {
@@ -289,7 +291,11 @@ impl<'a> Follower<'a> {
     fn alter(&mut self, table: &StreamName) {
         let found = self.plan.tables.iter_mut().find(|planned| planned.of.stream == *table);
         let Some(planned) = found else { return };
-        tracing::info!(source = &**self.sink.source(), table = planned.of.origin, "table was altered, and is read anew");
+        tracing::info!(
+            source = &**self.sink.source(),
+            table = planned.of.origin,
+            "table was altered, and is read anew"
+        );
         planned.note.copied = false;
         let (note, planned) = (planned.note.clone(), planned.clone());
         self.notes.push(self.sink.noted(&prepare::note_name(table), notes::write(&note)));
@@ -309,8 +315,11 @@ impl<'a> Follower<'a> {
         if self.numbers.get(&table) != Some(&number) {
             return;
         }
-        let Some(planned) = self.plan.tables.iter_mut().find(|planned| planned.of.stream == table) else { return };
-        planned.note = TableNote::copied(&planned.of.origin, fingerprint.clone(), planned.choice.filter.clone(), &seen);
+        let Some(planned) = self.plan.tables.iter_mut().find(|planned| planned.of.stream == table) else {
+            return;
+        };
+        planned.note =
+            TableNote::copied(&planned.of.origin, fingerprint.clone(), planned.choice.filter.clone(), &seen);
         planned.of.ready = true;
         let note = self.sink.noted(&prepare::note_name(&table), notes::write(&planned.note));
         for committed in self.stitch.end_copy(&table, seen, fingerprint) {
@@ -331,7 +340,8 @@ impl<'a> Follower<'a> {
         let mut notes = std::mem::take(&mut self.notes);
         self.plan.position.lsn = self.end.to_string();
         notes.push(self.sink.noted(POSITION, notes::write(&self.plan.position)));
-        self.written = Written { end: self.end, newest: self.newest.take(), whole: std::mem::take(&mut self.whole) };
+        self.written =
+            Written { end: self.end, newest: self.newest.take(), whole: std::mem::take(&mut self.whole) };
         self.writing.spawn(write(self.sink.clone(), gathered, notes));
     }
 
@@ -362,7 +372,10 @@ impl<'a> Follower<'a> {
         let quiet = self.gathered.is_empty() && self.writing.is_empty() && !self.stitch.is_open();
         if quiet && self.idle > self.end && self.beat.is_multiple_of(IDLE_TICKS) {
             self.end = self.idle;
-            self.notes.push(self.sink.noted(POSITION, notes::write(&Position { lsn: self.end.to_string(), ..self.plan.position.clone() })));
+            self.notes.push(self.sink.noted(
+                POSITION,
+                notes::write(&Position { lsn: self.end.to_string(), ..self.plan.position.clone() }),
+            ));
         }
         if self.beat.is_multiple_of(BEAT_TICKS) {
             let sql = format!(

@@ -27,14 +27,14 @@ use riacho_core::source::machine::{Fault, Input};
 use std::sync::Arc;
 
 /// Reads one database of PostgreSQL.
-pub struct PostgresReader {
+pub(crate) struct PostgresReader {
     settings: PostgresSettings,
     tables: Vec<TableSettings>,
 }
 
 impl PostgresReader {
     /// A reader of these tables.
-    pub fn new(settings: PostgresSettings, tables: Vec<TableSettings>) -> Self {
+    pub(crate) fn new(settings: PostgresSettings, tables: Vec<TableSettings>) -> Self {
         Self { settings, tables }
     }
 

@@ -2,11 +2,7 @@
 //!
 //! Notes are JSON. Those that cannot be read count as not there: then the tables are copied anew.
 
-use riacho_core::source::postgres::{
-    lsn::Lsn,
-    snapshot::Visibility,
-    stitch::Seen,
-};
+use riacho_core::source::postgres::{lsn::Lsn, snapshot::Visibility, stitch::Seen};
 use serde::{Deserialize, Serialize};
 
 /// How far a database was read, and which database that was.

@@ -98,7 +98,11 @@ pub(super) async fn prepare(
 }
 
 /// What of the catalogue a plan depends on, as one text.
-pub(super) async fn said(catalog: &Catalog<'_>, publication: &str, server: &ServerInfo) -> Result<String, Fault> {
+pub(super) async fn said(
+    catalog: &Catalog<'_>,
+    publication: &str,
+    server: &ServerInfo,
+) -> Result<String, Fault> {
     let origins = catalog.origins(None).await?;
     let tables: Vec<String> =
         origins.iter().map(|o| format!("{}:{}:{}:{:?}", o.oid, o.full_name(), o.identity, o.key)).collect();
@@ -109,14 +113,19 @@ pub(super) async fn said(catalog: &Catalog<'_>, publication: &str, server: &Serv
 /// Refuses a server that cannot be read.
 pub(super) fn admit(server: &ServerInfo) -> Result<(), Fault> {
     if server.major < SERVER_MAJOR_MIN {
-        let message = format!("this is PostgreSQL {}, and {SERVER_MAJOR_MIN} is the oldest that is read", server.major);
+        let message =
+            format!("this is PostgreSQL {}, and {SERVER_MAJOR_MIN} is the oldest that is read", server.major);
         return Err(needs_person(message, "upgrade it"));
     }
     if server.in_recovery {
-        return Err(needs_person("this server is a standby", "give the address of the primary, or several hosts"));
+        return Err(needs_person(
+            "this server is a standby",
+            "give the address of the primary, or several hosts",
+        ));
     }
     if server.wal_level != "logical" {
-        let message = format!("`wal_level` is `{}`, which leaves out what logical replication needs", server.wal_level);
+        let message =
+            format!("`wal_level` is `{}`, which leaves out what logical replication needs", server.wal_level);
         return Err(needs_person(message, "ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL"));
     }
     if !server.may_replicate {
@@ -128,7 +137,10 @@ pub(super) fn admit(server: &ServerInfo) -> Result<(), Fault> {
 
 fn admit_slot(slot: &Slot, name: &str, server: &ServerInfo) -> Result<(), Fault> {
     if slot.plugin != PLUGIN || slot.database != server.database {
-        let message = format!("the slot `{name}` is of another kind or database (`{}`, `{}`)", slot.plugin, slot.database);
+        let message = format!(
+            "the slot `{name}` is of another kind or database (`{}`, `{}`)",
+            slot.plugin, slot.database
+        );
         return Err(needs_person(message, "give this source another `slot`"));
     }
     match &slot.active_pid {
@@ -156,7 +168,9 @@ fn discontinuity(
     }
     let Some(slot) = slot else { return Some(format!("the slot `{slot_name}` is gone")) };
     if slot.lost {
-        return Some(format!("the slot `{slot_name}` was invalidated; max_slot_wal_keep_size may be too small"));
+        return Some(format!(
+            "the slot `{slot_name}` was invalidated; max_slot_wal_keep_size may be too small"
+        ));
     }
     if noted.slot != slot_name {
         return Some("it is read by another slot now".to_owned());
@@ -171,8 +185,9 @@ fn discontinuity(
 async fn forget(sink: &Sink) -> Result<(), Fault> {
     let mut stale: Vec<Note> = vec![sink.noted(POSITION, Vec::new())];
     for (name, value) in sink.notes(TABLE) {
-        let note = notes::read::<TableNote>(&value).unwrap_or_default();
-        stale.push(sink.noted(&name, notes::write(&TableNote { copied: false, ..note })));
+        let mut note = notes::read::<TableNote>(&value).unwrap_or_default();
+        note.copied = false;
+        stale.push(sink.noted(&name, notes::write(&note)));
     }
     sink.write(Vec::new(), stale).await
 }
@@ -219,7 +234,9 @@ async fn chosen(
         }
     }
     for obstacle in obstacles {
-        let was_fed = gone.iter().any(|(_, origin)| obstacle.fault.message.contains(origin.trim_start_matches("public.")));
+        let was_fed = gone
+            .iter()
+            .any(|(_, origin)| obstacle.fault.message.contains(origin.trim_start_matches("public.")));
         match obstacle.named && !was_fed {
             true => return Err(obstacle.fault),
             false => tracing::warn!(
@@ -255,17 +272,27 @@ async fn publish(
     let published = catalog.publication(name, server).await?;
     if !ours {
         let Some(published) = published else {
-            let remedy = format!("CREATE PUBLICATION {} FOR TABLE ... WITH (publish_via_partition_root = true);", ident(name));
+            let remedy = format!(
+                "CREATE PUBLICATION {} FOR TABLE ... WITH (publish_via_partition_root = true);",
+                ident(name)
+            );
             return Err(needs_person(format!("there is no publication `{name}`"), remedy));
         };
         let of = |choice: &Choice| {
-            published.iter().find(|p| p.namespace == choice.origin.namespace && p.name == choice.origin.name).cloned()
+            published
+                .iter()
+                .find(|p| p.namespace == choice.origin.namespace && p.name == choice.origin.name)
+                .cloned()
         };
         choices.retain(|choice| {
             let there = of(choice).is_some();
             if !there {
                 let table = choice.origin.full_name();
-                tracing::warn!(publication = name, table, "table passed over: the publication does not have it");
+                tracing::warn!(
+                    publication = name,
+                    table,
+                    "table passed over: the publication does not have it"
+                );
             }
             there
         });
@@ -274,12 +301,16 @@ async fn publish(
             choice.filter = filter;
             if let Some(columns) = columns {
                 let wanted = choice.wanted.columns.take();
-                let is_wanted = |column: &String| wanted.as_ref().is_none_or(|wanted| wanted.contains(column));
+                let is_wanted =
+                    |column: &String| wanted.as_ref().is_none_or(|wanted| wanted.contains(column));
                 choice.wanted.columns = Some(columns.into_iter().filter(is_wanted).collect());
             }
         }
         if choices.is_empty() {
-            return Err(needs_person(format!("the publication `{name}` has none of the tables"), "add them to it"));
+            return Err(needs_person(
+                format!("the publication `{name}` has none of the tables"),
+                "add them to it",
+            ));
         }
         return Ok(choices);
     }
@@ -317,7 +348,15 @@ fn is_as(published: &[Published], choices: &[Choice], server: &ServerInfo) -> bo
     let same = |choice: &Choice| {
         let of = |p: &&Published| p.namespace == choice.origin.namespace && p.name == choice.origin.name;
         published.iter().find(of).is_some_and(|published| {
-            let all = || choice.origin.columns.iter().filter(|column| !column.generated).map(|c| c.name.to_string()).collect();
+            let all = || {
+                choice
+                    .origin
+                    .columns
+                    .iter()
+                    .filter(|column| !column.generated)
+                    .map(|c| c.name.to_string())
+                    .collect()
+            };
             let mut wanted: Vec<String> = choice.published.clone().unwrap_or_else(all);
             let mut has = published.columns.clone().unwrap_or_default();
             wanted.sort_unstable();
@@ -329,7 +368,8 @@ fn is_as(published: &[Published], choices: &[Choice], server: &ServerInfo) -> bo
 }
 
 fn not_owner(fault: Fault, sql: &str) -> Fault {
-    let remedy = format!("have an owner of the tables, or a superuser, run: {sql}; and name it as `publication`");
+    let remedy =
+        format!("have an owner of the tables, or a superuser, run: {sql}; and name it as `publication`");
     Fault { remedy: Some(fault.remedy.unwrap_or(remedy)), ..fault }
 }
 
@@ -340,7 +380,11 @@ fn planned(choice: Choice, sink: &Sink) -> Planned {
     if note.filter != choice.filter || note.origin != choice.origin.full_name() {
         note.copied = false;
     }
-    let of = TableOf { origin: choice.origin.full_name(), stream: choice.wanted.stream.clone(), ready: note.ready };
+    let of = TableOf {
+        origin: choice.origin.full_name(),
+        stream: choice.wanted.stream.clone(),
+        ready: note.ready,
+    };
     Planned { of, choice, note }
 }
 
