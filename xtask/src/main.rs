@@ -8,6 +8,8 @@
 mod test;
 /// What the machine needs for the tests.
 mod setup;
+/// Versions of PostgreSQL for the tests.
+mod postgres;
 /// Rules of the repository that no compiler checks.
 mod tidy;
 /// Short runs of the fuzz targets.
@@ -61,7 +63,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test, ci                      everything that must hold, the cheap first; stops at the first failure
-  setup                         installs what the tests need (Debian packages when root, else names them; npm ci)
+  setup                         installs what the tests need (Debian packages when root, else names them; npm ci; PostgreSQL 14 to 18)
   tidy                          the rules of the repository that no compiler checks
   fuzz [TARGET] [--seconds N]   runs the fuzz targets, or one, for N seconds each (10)
   browser [FILE...]             Chromium and nginx against the real binary: all of tests/browser, or some of its files

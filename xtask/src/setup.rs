@@ -1,8 +1,12 @@
-//! What the machine needs for the tests: Debian packages and the node modules of the browser tests.
+//! What the machine needs for the tests: Debian packages, the node modules of the browser tests, and other versions of
+//! PostgreSQL.
 //!
 //! Only what is missing is installed, and only as root; otherwise it is named and nothing is changed.
 
-use crate::command::{command, output, run as run_command, succeeds};
+use crate::{
+    command::{command, output, run as run_command, succeeds},
+    postgres,
+};
 use anyhow::{Result, bail};
 use std::{
     error::Error,
@@ -43,7 +47,8 @@ pub(crate) fn run() -> Result<()> {
     }
     let mut npm =
         command("npm", &["--prefix", "tests/browser", "ci", "--no-audit", "--no-fund", "--loglevel=error"]);
-    run_command(npm.env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))
+    run_command(npm.env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))?;
+    postgres::install()
 }
 
 /// Installs Debian packages, as root.
@@ -63,12 +68,16 @@ fn apt() -> std::process::Command {
 /// Debian packages, and where to find what is in them.
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("chromium", &["/usr/bin/chromium"]),
+    // Fetches other versions of PostgreSQL.
+    ("maven", &["mvn"]),
     ("nginx-light", &["/usr/sbin/nginx"]),
     ("nodejs", &["node"]),
     ("npm", &["npm"]),
     // Of Debian 12 and 13; its own cluster is not used, and in run level 1 not started.
     ("postgresql", &["/usr/lib/postgresql/15/bin/initdb", "/usr/lib/postgresql/17/bin/initdb"]),
     ("strace", &["strace"]),
+    ("unzip", &["/usr/bin/unzip"]),
+    ("xz-utils", &["xz"]),
 ];
 
 const NODE_MIN: u32 = 20;

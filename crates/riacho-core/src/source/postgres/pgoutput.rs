@@ -304,7 +304,7 @@ impl<'a> Fields<'a> {
             b'i' => ReplicaIdentity::Index,
             _ => return Err(Damage::Shape),
         };
-        let columns = self.list(COLUMN_BYTES_MIN, |fields| {
+        let columns = self.list(|fields| {
             Ok(Column {
                 key: fields.flag()?,
                 name: fields.string()?.into(),
@@ -320,7 +320,7 @@ impl<'a> Fields<'a> {
         if options & !(CASCADE | RESTART_IDENTITY) != 0 {
             return Err(Damage::Shape);
         }
-        let relations = self.items(count as usize, OID_BYTES, Self::u32)?;
+        let relations = self.items(count, Self::u32)?;
         Ok(Message::Truncate {
             xid,
             relations,
@@ -351,7 +351,7 @@ impl<'a> Fields<'a> {
     }
 
     fn tuple(&mut self) -> Result<Tuple<'a>, Damage> {
-        self.list(DATUM_BYTES_MIN, |fields| {
+        self.list(|fields| {
             Ok(match fields.u8()? {
                 b'n' => Datum::Null,
                 b'u' => Datum::Unchanged,
@@ -363,26 +363,17 @@ impl<'a> Fields<'a> {
     }
 
     /// As many items as the two bytes before them say.
-    fn list<T>(
-        &mut self,
-        bytes_min: usize,
-        item: impl Fn(&mut Self) -> Result<T, Damage>,
-    ) -> Result<Vec<T>, Damage> {
+    fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, Damage>) -> Result<Vec<T>, Damage> {
         let count = u16::from_be_bytes(self.array()?);
-        self.items(count.into(), bytes_min, item)
+        self.items(count.into(), item)
     }
 
-    /// `count` items of `bytes_min` bytes or more each.
+    // Collecting results reserves nothing, so a count is believed only as far as there are bytes for it.
     fn items<T>(
         &mut self,
-        count: usize,
-        bytes_min: usize,
+        count: u32,
         item: impl Fn(&mut Self) -> Result<T, Damage>,
     ) -> Result<Vec<T>, Damage> {
-        // Before anything is allocated: a count is only believed as far as there are bytes for it.
-        if count > self.0.len() / bytes_min {
-            return Err(Damage::Short);
-        }
         (0..count).map(|_| item(self)).collect()
     }
 
@@ -460,9 +451,3 @@ const MILLIS_1970_TO_2000: i64 = 946_684_800_000;
 
 const CASCADE: u8 = 1;
 const RESTART_IDENTITY: u8 = 2;
-
-const OID_BYTES: usize = 4;
-/// A flag, an empty name, type and modifier.
-const COLUMN_BYTES_MIN: usize = 10;
-/// A NULL.
-const DATUM_BYTES_MIN: usize = 1;
