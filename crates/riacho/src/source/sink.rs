@@ -43,6 +43,21 @@ pub struct Lag {
     pub transactions: u64,
 }
 
+/// Why a write was not made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rejected {
+    /// The source cannot go on.
+    Fault(Fault),
+    /// A row of this table was told in part, and the rest is not known.
+    Unknown(StreamName),
+}
+
+impl From<Fault> for Rejected {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 /// A table that a source feeds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TableOf {
@@ -179,6 +194,21 @@ impl Sink {
     /// # Errors
     /// Where the log takes nothing any more, or a row cannot be taken.
     pub async fn write(&self, transactions: Vec<Transaction>, notes: Vec<Note>) -> Result<(), Fault> {
+        self.try_write(transactions, notes).await.map_err(|rejected| match rejected {
+            Rejected::Fault(fault) => fault,
+            Rejected::Unknown(table) => {
+                let table = table.table().unwrap_or_default();
+                let message = format!("a row of `{table}` was told in part, and the rest is not known");
+                Fault { kind: FaultKind::Passing, message, remedy: None }
+            }
+        })
+    }
+
+    /// The same, where a row that is not known in full can be read anew.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    pub async fn try_write(&self, transactions: Vec<Transaction>, notes: Vec<Note>) -> Result<(), Rejected> {
         let changes: usize = transactions.iter().map(|transaction| transaction.changes.len()).sum();
         let count = transactions.len();
         self.commit(transactions, notes).await?;
@@ -220,7 +250,7 @@ impl Sink {
         blocking(read).await?.map_err(|err: Error| unread(&err))
     }
 
-    async fn commit(&self, transactions: Vec<Transaction>, notes: Vec<Note>) -> Result<(), Fault> {
+    async fn commit(&self, transactions: Vec<Transaction>, notes: Vec<Note>) -> Result<(), Rejected> {
         let mut parts = vec![(transactions, notes)];
         while let Some((transactions, notes)) = parts.pop() {
             let write = SourceWrite { source: Arc::clone(&self.source), transactions, notes };
@@ -228,7 +258,7 @@ impl Sink {
                 Ok(_) => {}
                 Err(AppendError::TooLarge) => {
                     let Some((first, rest)) = halves(write.transactions) else {
-                        return Err(self.fault(&AppendError::TooLarge));
+                        return Err(Rejected::Fault(self.fault(&AppendError::TooLarge)));
                     };
                     parts.push((rest, write.notes));
                     parts.push((first, Vec::new()));
@@ -238,7 +268,10 @@ impl Sink {
                     tokio::time::sleep(FULL_PAUSE).await;
                     parts.push((write.transactions, write.notes));
                 }
-                Err(err) => return Err(self.fault(&err)),
+                Err(AppendError::Unfit(unfit)) if matches!(*unfit, Unfit::Unknown { .. }) => {
+                    return Err(Rejected::Unknown(unfit.table().clone()));
+                }
+                Err(err) => return Err(Rejected::Fault(self.fault(&err))),
             }
         }
         Ok(())
@@ -250,9 +283,8 @@ impl Sink {
                 kind: FaultKind::NeedsPerson,
                 message: unfit.to_string(),
                 remedy: match &**unfit {
-                    Unfit::RowTooLarge { .. } => None,
+                    Unfit::RowTooLarge { .. } | Unfit::Unknown { .. } => None,
                     Unfit::Key { .. } => Some("leave the table out, or give it a shorter key".to_owned()),
-                    Unfit::Unknown { .. } => None,
                 },
             },
             AppendError::TooManyStreams | AppendError::NotConfigured(_) | AppendError::TooLarge => {

@@ -94,8 +94,6 @@ pub enum Output {
     Committed(Committed),
     /// A table is not what it was: it must be copied anew. [`Stitch::begin_copy`] was done.
     Altered(StreamName),
-    /// A table has no key any more.
-    Keyless(StreamName, Box<str>),
 }
 
 /// All that is known of the stream so far.
@@ -251,7 +249,13 @@ impl Stitch {
         let columns = table.wanted.columns.as_deref();
         let shape = match Shape::of(relation, &table.wanted.key, columns, &self.types) {
             Ok(shape) => shape,
-            Err(column) => return Output::Keyless(table.wanted.stream.clone(), column),
+            Err(_) => {
+                // What it was before it had this key: a copy has all that was done then.
+                table.phase = Phase::Copying(Vec::new());
+                (table.shape, table.fingerprint) = (None, None);
+                self.relations.insert(relation.id, None);
+                return Output::Altered(table.wanted.stream.clone());
+            }
         };
         let fingerprint = shape.fingerprint();
         let same = table.fingerprint.as_ref().is_none_or(|known| *known == fingerprint);

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock,
     log::{Note, Transaction},
-    source::Sink,
+    source::{Sink, TableSettings, sink::Rejected},
 };
 use futures_util::FutureExt as _;
 use pgwire_replication::{ReplicationClient, ReplicationEvent};
@@ -56,17 +56,20 @@ pub(super) async fn follow(
     catalog: &Catalog<'_>,
     target: &Arc<Target>,
     reached: &Reached,
-    plan: Plan,
+    (plan, tables): (Plan, &[TableSettings]),
     sink: &Sink,
 ) -> Ended {
-    let followed = async {
-        let mut follower = Follower::start(catalog, target, reached, plan, sink).await?;
-        follower.run().await
+    let mut follower = match Follower::start(catalog, target, reached, (plan, tables), sink).await {
+        Ok(follower) => follower,
+        Err(ended) => return ended,
     };
-    match followed.await {
+    let ended = match follower.run().await {
         Ok(never) => match never {},
         Err(ended) => ended,
-    }
+    };
+    // So that the slot is free at once. In vain where the connection is what failed.
+    let _ = tokio::time::timeout(SHUTDOWN_TIME, follower.client.shutdown()).await;
+    ended
 }
 
 enum Never {}
@@ -75,6 +78,7 @@ struct Follower<'a> {
     catalog: &'a Catalog<'a>,
     target: &'a Arc<Target>,
     sink: &'a Sink,
+    tables: &'a [TableSettings],
     plan: Plan,
     client: ReplicationClient,
     stitch: Stitch,
@@ -88,7 +92,7 @@ struct Follower<'a> {
     end: Lsn,
     newest: Option<Millis>,
     /// The write that is on its way.
-    writing: JoinSet<Result<(), Fault>>,
+    writing: JoinSet<Result<(), Rejected>>,
     written: Written,
     /// How far the server has nothing for us.
     idle: Lsn,
@@ -114,7 +118,7 @@ impl<'a> Follower<'a> {
         catalog: &'a Catalog<'a>,
         target: &'a Arc<Target>,
         reached: &Reached,
-        plan: Plan,
+        (plan, settings): (Plan, &'a [TableSettings]),
         sink: &'a Sink,
     ) -> Result<Self, Ended> {
         let config = target
@@ -141,11 +145,12 @@ impl<'a> Follower<'a> {
         let (copies, copied) = mpsc::unbounded_channel();
         let mut copying = JoinSet::new();
         copying.spawn(copier(Arc::clone(target), sink.clone(), ordered, copies));
-        let level_at = catalog.wal_end().await?;
+        let level_at = beat(catalog, sink).await?;
         let mut follower = Self {
             catalog,
             target,
             sink,
+            tables: settings,
             end: plan.applied,
             written: Written { end: plan.applied, ..Written::default() },
             idle: plan.applied,
@@ -191,8 +196,11 @@ impl<'a> Follower<'a> {
                     self.more().await?;
                 }
                 Some(written) = self.writing.join_next() => {
-                    written.map_err(|_| super::catalog::passing("a write panicked"))??;
-                    self.durable();
+                    match written.map_err(|_| super::catalog::passing("a write panicked"))? {
+                        Ok(()) => self.durable(),
+                        Err(Rejected::Fault(fault)) => return Err(fault.into()),
+                        Err(Rejected::Unknown(table)) => return Err(self.reread(&table).await?),
+                    }
                 }
                 Some(copied) = self.copied.recv() => self.copied(copied),
                 Some(fault) = self.copier.join_next() => {
@@ -240,6 +248,13 @@ impl<'a> Follower<'a> {
                     Message::Commit { commit_lsn: lsn(commit_lsn), end_lsn: lsn(end_lsn), commit_time };
                 self.handle(&message).await?;
             }
+            // Our own among them: whatever was before it has been told.
+            Some(ReplicationEvent::Message { lsn: at, transactional: false, .. })
+                if !self.stitch.is_open() =>
+            {
+                self.idle = self.idle.max(lsn(at));
+                self.tell_level();
+            }
             Some(ReplicationEvent::XLogData { data, .. }) => {
                 let message = pgoutput::decode(&data, false).map_err(|damage| {
                     super::catalog::passing(format!("PostgreSQL sent what is no message: {damage}"))
@@ -281,8 +296,6 @@ impl<'a> Follower<'a> {
                     self.alter(&table);
                     return Ok(());
                 }
-                // Which key it has now, if any, the catalogue knows.
-                Output::Keyless(..) => return Err(Ended::Altered),
             }
         }
     }
@@ -307,6 +320,22 @@ impl<'a> Follower<'a> {
         *number += 1;
         // Where the copier has ended, that is found out by its fault.
         let _ = self.orders.send(Order { table: table.clone(), number: *number });
+    }
+
+    // A row was told only in part, and we do not have the rest: the table is read anew.
+    async fn reread(&mut self, table: &StreamName) -> Result<Ended, Fault> {
+        let found = self.plan.tables.iter_mut().find(|planned| planned.of.stream == *table);
+        if let Some(planned) = found {
+            tracing::warn!(
+                source = &**self.sink.source(),
+                table = planned.of.origin,
+                "table is read anew: a row was not known in full"
+            );
+            planned.note.copied = false;
+            let note = self.sink.noted(&prepare::note_name(table), notes::write(&planned.note));
+            self.sink.write(Vec::new(), vec![note]).await?;
+        }
+        Ok(Ended::Altered)
     }
 
     // A copy is durable: what it did not see comes after it, in the same commit in which the table is noted as whole.
@@ -378,29 +407,38 @@ impl<'a> Follower<'a> {
             ));
         }
         if self.beat.is_multiple_of(BEAT_TICKS) {
-            let sql = format!(
-                "SELECT pg_catalog.pg_logical_emit_message(false, 'riacho', {})",
-                super::catalog::literal(self.sink.source())
-            );
-            self.catalog.execute(&sql).await?;
+            beat(self.catalog, self.sink).await?;
         }
         let end = self.catalog.wal_end().await?;
         self.sink.lag_bytes(end.0.saturating_sub(self.end.max(self.idle).0));
-        let said = prepare::said(self.catalog, &self.plan.publication, &self.plan.server).await?;
-        if said != self.plan.said {
-            return Err(Ended::Altered);
+        if self.beat.is_multiple_of(CATALOG_TICKS) {
+            let said =
+                prepare::said(self.catalog, &self.plan.publication, self.tables, &self.plan.server).await?;
+            if said != self.plan.said {
+                return Err(Ended::Altered);
+            }
         }
         Ok(())
     }
 }
 
+// A message of ours in the stream, which moves a slot that has nothing else to tell; gives where it is.
+async fn beat(catalog: &Catalog<'_>, sink: &Sink) -> Result<Lsn, Fault> {
+    let name = super::catalog::literal(sink.source());
+    let sql = format!("SELECT pg_catalog.pg_logical_emit_message(false, 'riacho', {name})");
+    let at = catalog.value(&sql).await?;
+    at.as_deref()
+        .and_then(Lsn::parse)
+        .ok_or_else(|| super::catalog::passing("PostgreSQL wrote a message nowhere"))
+}
+
 // Writes transactions in order, the last with `notes`. A table that is emptied is emptied of the rows it has then.
-async fn write(sink: Sink, gathered: Vec<Committed>, notes: Vec<Note>) -> Result<(), Fault> {
+async fn write(sink: Sink, gathered: Vec<Committed>, notes: Vec<Note>) -> Result<(), Rejected> {
     let mut transactions: Vec<Transaction> = Vec::with_capacity(gathered.len());
     for committed in gathered {
         let empties = committed.said.iter().any(|said| matches!(said, Said::Emptied(_)));
         if empties && !transactions.is_empty() {
-            sink.write(std::mem::take(&mut transactions), Vec::new()).await?;
+            sink.try_write(std::mem::take(&mut transactions), Vec::new()).await?;
         }
         let mut changes: Vec<SourceChange> = Vec::with_capacity(committed.said.len());
         for said in committed.said {
@@ -418,7 +456,7 @@ async fn write(sink: Sink, gathered: Vec<Committed>, notes: Vec<Note>) -> Result
         }
         transactions.push(Transaction { txid: Some(committed.xid.to_string().into()), changes });
     }
-    sink.write(transactions, notes).await
+    sink.try_write(transactions, notes).await
 }
 
 // How often the server is told how far we are.
@@ -429,8 +467,11 @@ const BURST_EVENTS: usize = 4096;
 const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 const GATHERED_BYTES_MAX: usize = 8 * 1024 * 1024;
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_secs(2);
 // Ticks between two notes of a position that moved though nothing of ours was in between.
 const IDLE_TICKS: u64 = 5;
+// Ticks between two looks at the catalogue.
+const CATALOG_TICKS: u64 = 3;
 // Ticks between two messages that keep an idle slot moving.
 const BEAT_TICKS: u64 = 30;

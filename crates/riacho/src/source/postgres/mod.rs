@@ -50,12 +50,14 @@ impl PostgresReader {
         let env: Vec<_> = std::env::vars_os().collect();
         let target = Arc::new(Target::parse(&self.settings.url.0, &env)?);
         loop {
+            // What a reader before this one had on its way is in the log, or never will be.
+            sink.write(Vec::new(), Vec::new()).await?;
             let session = target.connect().await?;
             sink.tell(Input::Connected);
             let identity = identify(&target, session.reached()).await?;
             let catalog = Catalog { session: &session, target: &target };
             let plan = prepare::prepare(&catalog, &self.settings, &self.tables, identity, sink).await?;
-            match follow(&catalog, &target, session.reached(), plan, sink).await {
+            match follow(&catalog, &target, session.reached(), (plan, &self.tables), sink).await {
                 Ended::Fault(fault) => return Err(fault),
                 // Another plan, at once.
                 Ended::Altered => {

@@ -16,10 +16,11 @@ use crate::{
 use riacho_core::{
     name::StreamName,
     source::{
-        machine::Fault,
+        machine::{Fault, FaultKind},
         postgres::{kind::Types, lsn::Lsn},
     },
 };
+use std::time::Duration;
 
 /// What is read, and from where on.
 #[derive(Debug)]
@@ -63,10 +64,7 @@ pub(super) async fn prepare(
     let choices = chosen(catalog, tables, &server, sink).await?;
     let choices = publish(catalog, &publication, settings.publication.is_none(), choices, &server).await?;
     let noted = sink.note(POSITION).and_then(|note| notes::read::<Position>(&note));
-    let slot = catalog.slot(&slot_name, &server).await?;
-    if let Some(slot) = &slot {
-        admit_slot(slot, &slot_name, &server)?;
-    }
+    let slot = free_slot(catalog, &slot_name, &server).await?;
     let broken = discontinuity(noted.as_ref(), slot.as_ref(), &slot_name, &system, timeline);
     let position = match (noted, broken) {
         (Some(noted), None) => noted,
@@ -92,8 +90,8 @@ pub(super) async fn prepare(
     if !unknown.is_empty() {
         catalog.describe(&unknown, &mut types).await?;
     }
+    let said = said(catalog, &publication, tables, &server).await?;
     let tables = choices.into_iter().map(|choice| planned(choice, sink)).collect();
-    let said = said(catalog, &publication, &server).await?;
     Ok(Plan { slot: slot_name, publication, position, applied, tables, types, server, said })
 }
 
@@ -101,11 +99,16 @@ pub(super) async fn prepare(
 pub(super) async fn said(
     catalog: &Catalog<'_>,
     publication: &str,
+    tables: &[TableSettings],
     server: &ServerInfo,
 ) -> Result<String, Fault> {
-    let origins = catalog.origins(None).await?;
-    let tables: Vec<String> =
-        origins.iter().map(|o| format!("{}:{}:{}:{:?}", o.oid, o.full_name(), o.identity, o.key)).collect();
+    let (choices, obstacles) = choose(&catalog.origins(None).await?, tables, server);
+    let chosen = choices.iter().map(|Choice { origin: o, .. }| {
+        // Columns are told by the stream.
+        format!("{}:{}:{}:{:?}", o.oid, o.full_name(), o.identity, o.key)
+    });
+    let refused = obstacles.into_iter().map(|obstacle| obstacle.fault.message);
+    let tables: Vec<String> = chosen.chain(refused).collect();
     let published = catalog.publication(publication, server).await?;
     Ok(format!("{}\n{published:?}", tables.join("\n")))
 }
@@ -133,6 +136,20 @@ pub(super) fn admit(server: &ServerInfo) -> Result<(), Fault> {
         return Err(needs_person(format!("the role `{}` may not replicate", server.user), remedy));
     }
     Ok(())
+}
+
+// The slot, once nobody reads from it: after a lost connection the server may take a while to know.
+async fn free_slot(catalog: &Catalog<'_>, name: &str, server: &ServerInfo) -> Result<Option<Slot>, Fault> {
+    let mut tries = 0;
+    loop {
+        let Some(slot) = catalog.slot(name, server).await? else { return Ok(None) };
+        match admit_slot(&slot, name, server) {
+            Ok(()) => return Ok(Some(slot)),
+            Err(fault) if fault.kind == FaultKind::NeedsPerson || tries == SLOT_TRIES => return Err(fault),
+            Err(_) => tries += 1,
+        }
+        tokio::time::sleep(SLOT_PAUSE).await;
+    }
 }
 
 fn admit_slot(slot: &Slot, name: &str, server: &ServerInfo) -> Result<(), Fault> {
@@ -394,4 +411,6 @@ pub(super) fn note_name(table: &StreamName) -> String {
 }
 
 const SERVER_MAJOR_MIN: u32 = 14;
+const SLOT_TRIES: u32 = 25;
+const SLOT_PAUSE: Duration = Duration::from_millis(200);
 const PLUGIN: &str = "pgoutput";
