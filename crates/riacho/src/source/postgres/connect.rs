@@ -16,6 +16,11 @@ mod fault;
 
 #[cfg(test)]
 mod tests;
+/// PostgreSQL of a test's own, as in `tests/it`.
+#[cfg(test)]
+#[path = "../../../tests/it/support/postgres.rs"]
+#[allow(dead_code, reason = "each user of the file uses a part of it")]
+pub(crate) mod server_for_tests;
 
 pub(crate) use fault::{fault, replication_fault};
 

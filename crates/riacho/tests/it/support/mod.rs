@@ -10,6 +10,8 @@ mod http1;
 mod sse;
 /// Subscriptions, one type for each transport.
 mod subscription;
+/// PostgreSQL of a test's own.
+pub(crate) mod postgres;
 
 pub(crate) use http1::{Connection, Response};
 pub(crate) use process::{Process, riacho, run};
