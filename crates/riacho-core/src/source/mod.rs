@@ -2,3 +2,7 @@
 
 /// What a source is doing, and what it does next when something fails.
 pub mod machine;
+/// What rows of a database are called here.
+pub mod key;
+/// SQLite: the SQL of triggers and reads, and values as JSON.
+pub mod sqlite;
