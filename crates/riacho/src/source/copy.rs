@@ -12,6 +12,19 @@ use riacho_core::source::machine::{Fault, FaultKind, Input};
 use std::collections::HashSet;
 use tokio::task::JoinHandle;
 
+/// What knows which rows a database has. A trait, as the compiler cannot see that the future of an async closure may be
+/// sent to another thread.
+pub trait Existing: Send {
+    /// Those of `keys` that the database has, as of the same moment as the rows that were copied.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked.
+    fn existing(
+        &mut self,
+        keys: Vec<Box<str>>,
+    ) -> impl Future<Output = Result<HashSet<Box<str>>, Fault>> + Send;
+}
+
 /// A copy that is being made. Nobody else writes to the table meanwhile.
 pub struct Copying<'a> {
     sink: &'a Sink,
@@ -61,16 +74,24 @@ impl<'a> Copying<'a> {
         self.commit(Vec::new()).await
     }
 
-    /// Ends the copy: what the database does not have goes, what is left is committed with `notes`, and the table is ready.
-    /// `exists` says which of some keys the database has, as of the same moment as the rows.
+    /// Takes the key of a row that is gone since it was taken, while nobody has seen the table.
     ///
     /// # Errors
-    /// Where it cannot be committed, or `exists` fails.
-    pub async fn finish(
-        mut self,
-        mut exists: impl AsyncFnMut(Vec<Box<str>>) -> Result<HashSet<Box<str>>, Fault>,
-        notes: Vec<Note>,
-    ) -> Result<(), Fault> {
+    /// Where a row before it cannot be committed.
+    pub async fn gone(&mut self, key: Box<str>) -> Result<(), Fault> {
+        self.bytes += key.len();
+        self.pending.push(SourceChange { table: self.table.stream.clone(), key, becomes: Becomes::Gone });
+        if self.bytes < PART_BYTES && self.pending.len() < PART_ROWS {
+            return Ok(());
+        }
+        self.commit(Vec::new()).await
+    }
+
+    /// Ends the copy: what the database does not have goes, what is left is committed with `notes`, and the table is ready.
+    ///
+    /// # Errors
+    /// Where it cannot be committed, or `database` cannot be asked.
+    pub async fn finish(mut self, mut database: impl Existing, notes: Vec<Note>) -> Result<(), Fault> {
         self.told();
         if self.table.ready {
             self.keep_differing().await?;
@@ -89,7 +110,7 @@ impl<'a> Copying<'a> {
                 let keys: Vec<Box<str>> = page.rows.into_iter().map(|row| row.key).collect();
                 after = keys.last().cloned();
                 if !keys.is_empty() {
-                    let there = exists(keys.clone()).await?;
+                    let there = database.existing(keys.clone()).await?;
                     for key in keys.into_iter().filter(|key| !there.contains(key)) {
                         self.bytes += key.len();
                         let change =
@@ -159,6 +180,15 @@ impl<'a> Copying<'a> {
         match self.committing.take() {
             Some(committing) => committing.await.unwrap_or_else(|err| Err(unread(&err))),
             None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Copying<'_> {
+    // A part that waits for room on the disk would be committed in the middle of the next copy.
+    fn drop(&mut self) {
+        if let Some(committing) = self.committing.take() {
+            committing.abort();
         }
     }
 }
