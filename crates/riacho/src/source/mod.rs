@@ -15,7 +15,7 @@ pub mod sqlite;
 /// All sources of a server.
 mod sources;
 
-pub use settings::{Database, SourceSettings, TableSettings};
+pub use settings::{Database, SourceSettings, SqliteSettings, TableSettings};
 pub use sink::{Sink, TableOf};
 pub use sources::{SourceInfo, Sources, TableInfo};
 

@@ -70,7 +70,12 @@ pub fn triggers(table: &Table) -> Vec<Trigger> {
     ];
     if !table.uniques.is_empty() {
         let replaced = |unique: &Unique| {
-            format!("{into} SELECT {name}{} FROM {} WHERE {};", of(""), quote(&table.name), equal(table, unique))
+            format!(
+                "{into} SELECT {name}{} FROM {} WHERE {};",
+                of(""),
+                quote(&table.name),
+                equal(table, unique)
+            )
         };
         let body: Vec<String> = table.uniques.iter().map(replaced).collect();
         triggers.push(trigger(table, "replacing_insert", "BEFORE INSERT", &body.join(" ")));
@@ -98,8 +103,7 @@ pub fn drop_trigger(name: &str) -> String {
 
 fn trigger(table: &Table, kind: &str, when: &str, body: &str) -> Trigger {
     let name = format!("{PREFIX}{kind}_{}", table.name);
-    let sql =
-        format!("CREATE TRIGGER {} {when} ON {} BEGIN {body} END", quote(&name), quote(&table.name));
+    let sql = format!("CREATE TRIGGER {} {when} ON {} BEGIN {body} END", quote(&name), quote(&table.name));
     Trigger { name, sql }
 }
 
@@ -181,8 +185,12 @@ pub fn reads(table: &Table, wanted: Option<&[String]>, filter: Option<&str>) -> 
     let list: Vec<String> = columns.iter().map(name).collect();
     let select = |more: &str, conditions: &[String], end: &str| {
         let filter = filter.map(|filter| format!("({filter}\n)"));
-        let all: Vec<&str> =
-            conditions.iter().map(String::as_str).chain(filter.as_deref()).filter(|one| !one.is_empty()).collect();
+        let all: Vec<&str> = conditions
+            .iter()
+            .map(String::as_str)
+            .chain(filter.as_deref())
+            .filter(|one| !one.is_empty())
+            .collect();
         let conditions = if all.is_empty() { String::new() } else { format!(" WHERE {}", all.join(" AND ")) };
         format!("SELECT {}{more} FROM {}{conditions}{end}", list.join(", "), quote(&table.name))
     };
@@ -192,7 +200,8 @@ pub fn reads(table: &Table, wanted: Option<&[String]>, filter: Option<&str>) -> 
     let (more, order, after) = match table.rowid {
         Some(rowid) => (format!(", {rowid}"), format!(" ORDER BY {rowid}"), format!("{rowid} > ?1")),
         None => {
-            let (all, marks) = (keys.join(", "), (1..=keys.len()).map(|at| format!("?{at}")).collect::<Vec<_>>());
+            let (all, marks) =
+                (keys.join(", "), (1..=keys.len()).map(|at| format!("?{at}")).collect::<Vec<_>>());
             (String::new(), format!(" ORDER BY {all}"), format!("({all}) > ({})", marks.join(", ")))
         }
     };

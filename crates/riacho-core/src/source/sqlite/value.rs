@@ -136,7 +136,9 @@ fn text(value: Value<'_>) -> (String, bool) {
     match value {
         Value::Integer(n) => (n.to_string(), n.unsigned_abs() <= EXACT_MAX),
         Value::Real(x) if x.is_nan() => ("NaN".to_owned(), false),
-        Value::Real(x) if x.is_infinite() => ((if x > 0.0 { "Infinity" } else { "-Infinity" }).to_owned(), false),
+        Value::Real(x) if x.is_infinite() => {
+            ((if x > 0.0 { "Infinity" } else { "-Infinity" }).to_owned(), false)
+        }
         Value::Real(x) => (real(x), true),
         Value::Text(text) => (String::from_utf8_lossy(text).into_owned(), false),
         Value::Blob(bytes) => (base64(bytes), false),
