@@ -10,3 +10,5 @@ pub mod change;
 pub mod key;
 /// PostgreSQL, by logical replication.
 pub mod postgres;
+/// SQLite: the SQL of triggers and reads, and values as JSON.
+pub mod sqlite;

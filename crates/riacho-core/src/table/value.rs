@@ -265,7 +265,7 @@ pub(super) fn line_column(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// White space, as JSON has it.
-pub(super) const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+pub(crate) const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// How many objects and arrays of a value may stand in each other, the value itself counted. Below the 100 and 127
 /// levels that common readers take, the message around it counted.

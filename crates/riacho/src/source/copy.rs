@@ -74,6 +74,19 @@ impl<'a> Copying<'a> {
         self.commit(Vec::new()).await
     }
 
+    /// Takes the key of a row that is gone since it was taken, while nobody has seen the table.
+    ///
+    /// # Errors
+    /// Where a row before it cannot be committed.
+    pub async fn gone(&mut self, key: Box<str>) -> Result<(), Fault> {
+        self.bytes += key.len();
+        self.pending.push(SourceChange { table: self.table.stream.clone(), key, becomes: Becomes::Gone });
+        if self.bytes < PART_BYTES && self.pending.len() < PART_ROWS {
+            return Ok(());
+        }
+        self.commit(Vec::new()).await
+    }
+
     /// Ends the copy: what was not read goes, and all is committed, the last of it with `notes`; the table is ready.
     ///
     /// # Errors

@@ -5,22 +5,26 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, panic::Location};
 
 /// A page with an `EventSource` on a table: applies groups as they are complete, and comes back with its cursor.
-struct Reader {
+pub(crate) struct Reader {
     connection: Connection,
     parser: Parser,
     /// What the browser would send as `Last-Event-ID`.
     cursor: String,
-    rows: BTreeMap<String, Value>,
+    pub(crate) rows: BTreeMap<String, Value>,
     /// Messages of the group that is not complete.
     group: Vec<Value>,
-    resets: Vec<Value>,
+    pub(crate) resets: Vec<Value>,
     /// Messages about rows, in order, of complete groups.
-    seen: Vec<Value>,
+    pub(crate) seen: Vec<Value>,
 }
 
 impl Reader {
     #[track_caller]
-    fn open(server: &TestServer, target: &str, cursor: &str) -> impl Future<Output = Self> + use<> {
+    pub(crate) fn open(
+        server: &TestServer,
+        target: &str,
+        cursor: &str,
+    ) -> impl Future<Output = Self> + use<> {
         let (at, address) = (Location::caller(), server.address());
         let resume = if cursor.is_empty() { String::new() } else { format!("Last-Event-ID: {cursor}\r\n") };
         let request =
@@ -40,21 +44,21 @@ impl Reader {
 
     /// Comes back where it was, with what it has.
     #[track_caller]
-    fn reopen(self, server: &TestServer, target: &str) -> impl Future<Output = Self> + use<> {
+    pub(crate) fn reopen(self, server: &TestServer, target: &str) -> impl Future<Output = Self> + use<> {
         let opened = Self::open(server, target, &self.cursor);
         async move { Self { rows: self.rows, ..opened.await } }
     }
 
     /// Reads until a group is complete.
     #[track_caller]
-    fn group(&mut self) -> impl Future<Output = ()> {
+    pub(crate) fn group(&mut self) -> impl Future<Output = ()> {
         let at = Location::caller();
         patient(at, "a group", self.read_group(at))
     }
 
     /// Reads on until the rows are these.
     #[track_caller]
-    fn until(&mut self, rows: Value) -> impl Future<Output = ()> {
+    pub(crate) fn until(&mut self, rows: Value) -> impl Future<Output = ()> {
         let at = Location::caller();
         let rows: BTreeMap<String, Value> = serde_json::from_value(rows).unwrap();
         async move {
@@ -119,14 +123,14 @@ impl Reader {
         }
     }
 
-    fn operations(&self) -> Vec<(String, String)> {
+    pub(crate) fn operations(&self) -> Vec<(String, String)> {
         let text = |value: &'_ Value| value.as_str().unwrap().to_owned();
         self.seen.iter().map(|m| (text(&m["headers"]["operation"]), text(&m["key"]))).collect()
     }
 }
 
 /// The same, to compare with.
-fn told(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn told(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(operation, key)| ((*operation).to_owned(), (*key).to_owned())).collect()
 }
 

@@ -31,6 +31,8 @@ mod memory_streams;
 /// The commands of the real binary, together.
 mod follow;
 mod live_tables;
+/// Databases whose rows are tables here.
+mod sources;
 /// Many readers of one stream that come and go while it is swept.
 mod sweeps;
 /// The command that measures.

@@ -1,0 +1,1 @@
+//! The same under random work.
