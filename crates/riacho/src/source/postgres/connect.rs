@@ -122,25 +122,28 @@ impl Target {
         service::fill(&mut params, env)?;
         conninfo::fill(&mut params, env);
         conninfo::refuse_unsupported(&params)?;
+        let servers = servers(&params)?;
+        let role = role(&params, servers.len())?;
+        let (connect_timeout, keepalive) = (connect_timeout(&params)?, keepalive(&params)?);
+        let security = Security::from_params(&params, env)?;
         let user =
             params.text("user").or_else(|| env.get("USER")).or_else(|| env.get("LOGNAME")).ok_or_else(
                 || needs_person("no user is given for PostgreSQL", Some("add `user=...` to its URL")),
             )?;
         let database = params.text("dbname").unwrap_or_else(|| user.clone());
-        let servers = servers(&params)?;
         let shown = shown(&servers, &database, &user);
         Ok(Self {
-            role: role(&params, servers.len())?,
             servers,
             user,
             database,
             password: params.text("password").map(Secret),
             passfile: params.text("passfile").map(PathBuf::from).or_else(|| env.home(".pgpass")),
-            security: Security::from_params(&params, env)?,
+            security,
+            role,
             options: params.text("options").unwrap_or_default(),
             application_name: params.text("application_name").unwrap_or_else(|| "riacho".to_owned()),
-            connect_timeout: connect_timeout(&params)?,
-            keepalive: keepalive(&params)?,
+            connect_timeout,
+            keepalive,
             shown,
         })
     }

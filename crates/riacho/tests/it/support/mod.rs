@@ -11,6 +11,7 @@ mod sse;
 /// Subscriptions, one type for each transport.
 mod subscription;
 /// PostgreSQL of a test's own.
+#[allow(dead_code, reason = "unit tests of `source::postgres` use the file too")]
 pub(crate) mod postgres;
 
 pub(crate) use http1::{Connection, Response};

@@ -206,7 +206,7 @@ async fn session_reads_values_as_replication_does_and_ends_with_a_reason() {
     for (setting, is) in [
         ("application_name", "riacho"),
         ("TimeZone", "UTC"),
-        ("DateStyle", "ISO, DMY"),
+        ("DateStyle", "ISO, MDY"),
         ("IntervalStyle", "iso_8601"),
         ("bytea_output", "hex"),
         ("extra_float_digits", "1"),
