@@ -6,6 +6,7 @@ use crate::{
     source::Reload,
 };
 use std::io;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 pub(super) fn run(settings: SettingArgs, env: &Env, demo: bool) -> Result<(), Failure> {
@@ -26,7 +27,10 @@ fn start_logging(logging: &Logging) -> Result<(), Failure> {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry()
-        .with(layer.with_filter(logging.log_level.clone()))
+        // What this library says of a lost connection its caller says in its own words.
+        .with(
+            layer.with_filter(logging.log_level.clone().with_target("pgwire_replication", LevelFilter::OFF)),
+        )
         .try_init()
         .map_err(|err| Failure::Failed(format!("cannot start logging: {err}")))
 }

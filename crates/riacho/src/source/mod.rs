@@ -16,9 +16,12 @@ mod seen;
 pub mod sqlite;
 /// PostgreSQL: its write-ahead log, decoded.
 pub(crate) mod postgres;
+/// What stands against a source.
+mod finding;
 /// All sources of a server.
 mod sources;
 
+pub use finding::Finding;
 pub use settings::{Database, PostgresSettings, SourceSettings, SqliteSettings, TableSettings};
 pub use sink::{Sink, TableOf};
 pub use sources::{Reload, SourceInfo, Sources, TableInfo};
@@ -31,6 +34,21 @@ pub(crate) enum Reader {
     Sqlite(sqlite::SqliteReader),
     /// A database of PostgreSQL.
     Postgres(Box<postgres::PostgresReader>),
+}
+
+/// What stands against a source, and what would be better otherwise; empty where all is well. Nothing is changed.
+pub async fn check(settings: &SourceSettings) -> Vec<Finding> {
+    match &settings.database {
+        Database::Sqlite(sqlite) => {
+            let (path, tables) = (sqlite.path.clone(), settings.tables.clone());
+            let tables: Vec<String> = tables.into_iter().map(|table| table.table).collect();
+            let checked = copy::blocking(move || sqlite::setup::check(&path, &tables)).await;
+            checked.unwrap_or_else(|fault| vec![Finding::fatal(fault)])
+        }
+        Database::Postgres(postgres) => {
+            postgres::check::check(postgres, &settings.tables, &settings.name).await
+        }
+    }
 }
 
 impl Reader {

@@ -11,11 +11,7 @@
 //! | BLOB | | a string of base64 |
 
 use super::table::Column;
-use crate::{
-    source::key::key,
-    table::value,
-    transport::json,
-};
+use crate::{source::key::key, table::value, transport::json};
 use std::fmt::Write as _;
 
 /// A value of SQLite.

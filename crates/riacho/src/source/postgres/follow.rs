@@ -206,7 +206,13 @@ impl<'a> Follower<'a> {
                 Some(fault) = self.copier.join_next() => {
                     return Err(fault.unwrap_or_else(|_| super::catalog::passing("a copy panicked")).into());
                 }
-                _ = tick.tick() => self.tick().await?,
+                _ = tick.tick() => {
+                    // Nobody else would notice a server that has gone without a word.
+                    let Ok(ticked) = tokio::time::timeout(ANSWER_TIME, self.tick()).await else {
+                        return Err(super::catalog::passing(format!("{} has not answered for long", self.target.shown())).into());
+                    };
+                    ticked?;
+                }
             }
             self.write();
         }
@@ -467,6 +473,8 @@ const BURST_EVENTS: usize = 4096;
 const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 const GATHERED_BYTES_MAX: usize = 8 * 1024 * 1024;
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+// How long an answer of the server may take.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
 const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_secs(2);
 // Ticks between two notes of a position that moved though nothing of ours was in between.

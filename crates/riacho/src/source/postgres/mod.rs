@@ -13,6 +13,8 @@ mod choose;
 mod notes;
 /// Before reading.
 mod prepare;
+/// What a server lacks.
+pub(crate) mod check;
 /// Copies of tables.
 mod copier;
 /// The stream.

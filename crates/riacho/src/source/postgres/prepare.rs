@@ -59,7 +59,9 @@ pub(super) async fn prepare(
     sink: &Sink,
 ) -> Result<Plan, Fault> {
     let server = catalog.server().await?;
-    admit(&server)?;
+    if let Some(refusal) = refusals(&server).into_iter().next() {
+        return Err(refusal);
+    }
     let (publication, slot_name) = names(settings, sink.source());
     let choices = chosen(catalog, tables, &server, sink).await?;
     let choices = publish(catalog, &publication, settings.publication.is_none(), choices, &server).await?;
@@ -113,29 +115,35 @@ pub(super) async fn said(
     Ok(format!("{}\n{published:?}", tables.join("\n")))
 }
 
-/// Refuses a server that cannot be read.
-pub(super) fn admit(server: &ServerInfo) -> Result<(), Fault> {
+/// Why a server cannot be read, all reasons.
+pub(super) fn refusals(server: &ServerInfo) -> Vec<Fault> {
+    let mut refusals = Vec::new();
     if server.major < SERVER_MAJOR_MIN {
         let message =
             format!("this is PostgreSQL {}, and {SERVER_MAJOR_MIN} is the oldest that is read", server.major);
-        return Err(needs_person(message, "upgrade it"));
+        refusals.push(needs_person(message, "upgrade it"));
     }
     if server.in_recovery {
-        return Err(needs_person(
-            "this server is a standby",
-            "give the address of the primary, or several hosts",
-        ));
+        let remedy = "give the address of the primary, or several hosts";
+        refusals.push(needs_person("this server is a standby", remedy));
     }
     if server.wal_level != "logical" {
         let message =
             format!("`wal_level` is `{}`, which leaves out what logical replication needs", server.wal_level);
-        return Err(needs_person(message, "ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL"));
+        let remedy = "ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL";
+        refusals.push(needs_person(message, remedy));
     }
     if !server.may_replicate {
         let remedy = format!("ALTER ROLE {} REPLICATION;", ident(&server.user));
-        return Err(needs_person(format!("the role `{}` may not replicate", server.user), remedy));
+        refusals.push(needs_person(format!("the role `{}` may not replicate", server.user), remedy));
     }
-    Ok(())
+    refusals
+}
+
+/// The statement that makes a publication of these tables.
+pub(super) fn create_publication(name: &str, choices: &[Choice]) -> String {
+    let list = choices.iter().map(published_sql).collect::<Vec<_>>().join(", ");
+    format!("CREATE PUBLICATION {} FOR TABLE {list} WITH (publish_via_partition_root = true);", ident(name))
 }
 
 // The slot, once nobody reads from it: after a lost connection the server may take a while to know.
@@ -289,10 +297,7 @@ async fn publish(
     let published = catalog.publication(name, server).await?;
     if !ours {
         let Some(published) = published else {
-            let remedy = format!(
-                "CREATE PUBLICATION {} FOR TABLE ... WITH (publish_via_partition_root = true);",
-                ident(name)
-            );
+            let remedy = create_publication(name, &choices);
             return Err(needs_person(format!("there is no publication `{name}`"), remedy));
         };
         let of = |choice: &Choice| {
@@ -334,10 +339,7 @@ async fn publish(
     let list = choices.iter().map(published_sql).collect::<Vec<_>>().join(", ");
     match published {
         None => {
-            let sql = format!(
-                "CREATE PUBLICATION {} FOR TABLE {list} WITH (publish_via_partition_root = true)",
-                ident(name)
-            );
+            let sql = create_publication(name, &choices);
             catalog.execute(&sql).await.map_err(|fault| not_owner(fault, &sql))?;
         }
         Some(published) => {

@@ -22,11 +22,7 @@ mod watch;
 
 pub use setup::{Finding, check, preview, setup, teardown};
 
-use super::{
-    Sink, TableOf, TableSettings,
-    copy::Copying,
-    settings::SqliteSettings,
-};
+use super::{Sink, TableOf, TableSettings, copy::Copying, settings::SqliteSettings};
 use crate::{
     clock,
     log::{Becomes, Note, SourceChange, Transaction},

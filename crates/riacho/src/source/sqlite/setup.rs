@@ -4,7 +4,7 @@ use super::{
     catalog,
     file::{File, needs_person},
 };
-use crate::source::TableSettings;
+use crate::source::{Finding, TableSettings};
 use riacho_core::source::{
     machine::Fault,
     sqlite::{
@@ -14,17 +14,6 @@ use riacho_core::source::{
 };
 use rusqlite::OptionalExtension as _;
 use std::path::Path;
-
-/// Something that [`check`] found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Finding {
-    /// What is wrong or could be better: a sentence without a stop.
-    pub message: String,
-    /// What to do about it: a sentence without a stop, or SQL.
-    pub remedy: Option<String>,
-    /// Whether a source cannot run as it is.
-    pub fatal: bool,
-}
 
 /// The SQL that [`setup`] would run; empty where nothing is missing. `tables` are names or patterns with `*`.
 ///
