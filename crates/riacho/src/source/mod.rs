@@ -42,7 +42,7 @@ pub async fn check(settings: &SourceSettings) -> Vec<Finding> {
         Database::Sqlite(sqlite) => {
             let (path, tables) = (sqlite.path.clone(), settings.tables.clone());
             let tables: Vec<String> = tables.into_iter().map(|table| table.table).collect();
-            let checked = copy::blocking(move || sqlite::setup::check(&path, &tables)).await;
+            let checked = copy::blocking(move || sqlite::check(&path, &tables)).await;
             checked.unwrap_or_else(|fault| vec![Finding::fatal(fault)])
         }
         Database::Postgres(postgres) => {

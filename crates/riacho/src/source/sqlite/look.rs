@@ -10,7 +10,7 @@ use riacho_core::source::{
     sqlite::{
         CHANGES,
         sql::{ANEW, quote},
-        value::{Owned, Value, candidates, key_of},
+        value::{Owned, Value, key_of},
     },
 };
 use rusqlite::{
@@ -217,27 +217,6 @@ pub(super) fn page(file: &File, plan: &Plan, after: &After) -> Result<Page, Faul
             }
         }
         Ok(page)
-    };
-    read().map_err(|err| err.fault(file))
-}
-
-/// Those of `keys` that rows of the table have, in the open read transaction.
-pub(super) fn existing(file: &File, plan: &Plan, keys: Vec<Box<str>>) -> Result<HashSet<Box<str>>, Fault> {
-    let read = || -> Result<HashSet<Box<str>>, Error> {
-        let mut statement = file.connection.prepare(&plan.reads.row)?;
-        let mut there = HashSet::new();
-        for key in keys {
-            for candidate in candidates(&key, plan.reads.key.len()) {
-                let mut rows = statement.query(params_from_iter(candidate.iter().map(Bound)))?;
-                if let Some(row) = rows.next()?
-                    && read_key(plan, row)? == *key
-                {
-                    there.insert(key);
-                    break;
-                }
-            }
-        }
-        Ok(there)
     };
     read().map_err(|err| err.fault(file))
 }

@@ -20,7 +20,7 @@ mod look;
 /// When to look.
 mod watch;
 
-pub use setup::{Finding, check, preview, setup, teardown};
+pub use setup::{check, preview, setup, teardown};
 
 use super::{Sink, TableOf, TableSettings, copy::Copying, settings::SqliteSettings};
 use crate::{
@@ -33,7 +33,6 @@ use plan::Plan;
 use riacho_core::source::machine::{Fault, Input};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -102,12 +101,6 @@ struct Ended;
 struct Trimmed {
     at: Instant,
     noted: usize,
-}
-
-/// The rows of a table as of the read transaction that is open; none where the file does not have it any more.
-struct InFile<'a> {
-    file: &'a mut Option<File>,
-    plan: Option<Arc<Plan>>,
 }
 
 /// What is remembered of a table whose rows are whole.
@@ -322,7 +315,7 @@ impl<'a> Session<'a> {
                 copying.row(key, row).await?;
             }
             if page.done {
-                return self.finish(at, copying, plan).await;
+                return self.finish(at, copying).await;
             }
             after = page.after;
         }
@@ -350,16 +343,11 @@ impl<'a> Session<'a> {
                 break;
             }
         }
-        self.finish(at, copying, plan).await
+        self.finish(at, copying).await
     }
 
     // The rows of the table are whole, as of the read transaction that is open.
-    async fn finish(
-        &mut self,
-        at: usize,
-        copying: Copying<'_>,
-        plan: Option<Arc<Plan>>,
-    ) -> Result<Option<Ended>, Fault> {
+    async fn finish(&mut self, at: usize, copying: Copying<'_>) -> Result<Option<Ended>, Fault> {
         let Some(table) = self.tables.get_mut(at) else { return Ok(None) };
         let note = table.note(self.sink, &table.shape);
         copying.finish(vec![note]).await?;

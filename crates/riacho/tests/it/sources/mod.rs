@@ -1,5 +1,7 @@
 //! Databases whose rows are tables here: real files and servers, changed by programs that know nothing of us.
 
+/// What sources write to the log.
+mod log;
 /// Files of SQLite.
 mod sqlite;
 /// The same under random work.

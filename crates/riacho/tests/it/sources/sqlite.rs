@@ -4,7 +4,7 @@ use crate::{
     live_tables::{Reader, told},
     support::{TestServer, until},
 };
-use riacho::source::{
+use riacho::source::{Reload, 
     Database, SourceInfo, SourceSettings, Sources, SqliteSettings, TableSettings,
     sqlite::{check, preview, setup, teardown},
 };
@@ -41,7 +41,7 @@ impl Shop {
         let database = Database::Sqlite(SqliteSettings { path: path.clone(), setup });
         let settings = SourceSettings { name: Arc::from("shop"), database, tables };
         let server = TestServer::start().await;
-        let sources = Sources::new(server.log().clone());
+        let sources = Sources::new(server.log().clone(), Reload::new(|| Ok(Vec::new())));
         sources.run(vec![settings.clone()]).await;
         Self { server, sources, settings, path, directory }
     }
@@ -82,7 +82,7 @@ impl Shop {
     }
 
     pub(super) async fn start(&mut self) {
-        self.sources = Sources::new(self.server.log().clone());
+        self.sources = Sources::new(self.server.log().clone(), Reload::new(|| Ok(Vec::new())));
         self.sources.run(vec![self.settings.clone()]).await;
     }
 
