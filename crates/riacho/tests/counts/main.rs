@@ -316,6 +316,8 @@ fn settings(dir: &TempDir) -> Settings {
         },
         log: log_settings::small(StreamRules::new(Vec::new())),
         reactors: reactor::Settings { count: 1, heartbeat, retry },
+        sources: Vec::new(),
+        reload: riacho::source::Reload::new(|| Ok(Vec::new())),
     }
 }
 
