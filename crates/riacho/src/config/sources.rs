@@ -111,7 +111,7 @@ fn database_of(url: &str, setup: bool) -> Result<Database, String> {
         return Ok(Database::Postgres(PostgresSettings { url, publication: None, slot: None }));
     }
     let shown = url.split(['@', '?']).next().unwrap_or_default();
-    Err(format!("expected sqlite:PATH or postgres://USER@HOST/DATABASE, got `{shown}`"))
+    Err(format!("expected something like sqlite:shop.db or postgres://user@host/shop, got `{shown}`"))
 }
 
 // What a source is called that was given no name: after its file or database.
