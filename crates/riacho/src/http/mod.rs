@@ -24,6 +24,8 @@ mod batch;
 mod snapshot;
 /// Health, metrics, and the first page.
 mod operation;
+/// The JavaScript client.
+mod client;
 /// All decoders of a request, for the fuzz target.
 #[doc(hidden)]
 pub mod decode;
@@ -45,6 +47,7 @@ use axum::{
     response::IntoResponse,
     routing::{any, get},
 };
+use client::Client;
 use http::{StatusCode, header};
 use problem::Problem;
 use snapshot::Snapshots;
@@ -65,6 +68,7 @@ struct Shared {
     settings: Settings,
     publish_bytes: Arc<Semaphore>,
     snapshots: Arc<Snapshots>,
+    client: Client,
     drain: watch::Receiver<bool>,
 }
 
@@ -116,7 +120,9 @@ impl App {
         let permits = settings.publish_bytes_in_flight_max.min(Semaphore::MAX_PERMITS);
         let publish_bytes = Arc::new(Semaphore::new(permits));
         let snapshots = Snapshots::new(settings.snapshot_hold, settings.snapshots_max);
-        let shared = Shared { log, feeder, reactors, metrics, settings, publish_bytes, snapshots, drain };
+        let client = Client::new();
+        let shared =
+            Shared { log, feeder, reactors, metrics, settings, publish_bytes, snapshots, client, drain };
         Self { shared: Arc::new(shared) }
     }
 
@@ -162,6 +168,8 @@ fn routes(app: App, extra: Router) -> Router {
         .route("/healthz", get(operation::healthz))
         .route("/readyz", get(operation::readyz))
         .route("/metrics", get(operation::metrics))
+        .route("/riacho.js", get(client::module))
+        .route("/riacho.global.js", get(client::global))
         .route("/", get(operation::index))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)

@@ -1,8 +1,9 @@
 //! Health, metrics, origins, heartbeats, shutdown.
 
 use crate::support::{Connection, Item, Process, Subscription, TestServer, patient, riacho, until};
+use flate2::read::GzDecoder;
 use rustix::process::Signal;
-use std::{collections::BTreeSet, panic::Location};
+use std::{collections::BTreeSet, io::Read as _, panic::Location};
 
 #[tokio::test]
 async fn health_and_readiness_are_told() {
@@ -251,6 +252,29 @@ async fn sigterm_says_goodbye_ends_cleanly_and_a_restart_resumes() {
         assert_eq!(reader.next().await.id, next);
         server.signal(Signal::TERM);
         assert_eq!(server.exit().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn client_is_served_to_pages_of_every_origin_and_sent_once() {
+    let server = TestServer::with("cors_origins = [\"https://app.example\"]\n").await;
+    for (path, within) in [("/riacho.js", "export {"), ("/riacho.global.js", "var riacho=")] {
+        let script = server.request("GET", path, "Origin: https://other.example\r\n", "").await;
+        assert_eq!((script.status, script.text().contains(within)), (200, true), "{path}");
+        let headers = ["content-type", "cache-control", "access-control-allow-origin", "content-encoding"];
+        let want = [Some("text/javascript; charset=utf-8"), Some("no-cache"), Some("*"), None];
+        assert_eq!(headers.map(|name| script.header(name)), want, "{path}");
+
+        let zipped = server.request("GET", path, "Accept-Encoding: br, gzip\r\n", "").await;
+        assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+        let mut text = String::new();
+        GzDecoder::new(&zipped.body[..]).read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), zipped.header("etag")), (script.text(), script.header("etag")));
+
+        let tag = format!("If-None-Match: {}\r\n", script.header("etag").unwrap());
+        let known = server.request("GET", path, &tag, "").await;
+        assert_eq!((known.status, known.body.len(), known.header("etag")), (304, 0, script.header("etag")));
+        server.request("POST", path, "", "").await.problem(405, "method_not_allowed", false);
     }
 }
 
