@@ -10,6 +10,8 @@ mod request;
 mod publish;
 /// Events go out.
 mod read;
+/// Events go out and come in on a WebSocket.
+mod websocket;
 /// Streams are listed and emptied.
 mod streams;
 /// Tables are listed, read and emptied.
@@ -95,6 +97,10 @@ pub struct Settings {
     pub long_poll_wait_max: Duration,
     /// Events of a long-poll page, and `tail=`.
     pub page_events_max: usize,
+    /// Bytes of a message of a client on a WebSocket.
+    pub websocket_message_bytes_max: usize,
+    /// Subscriptions of one WebSocket.
+    pub websocket_subscriptions_max: usize,
     /// Bytes of a row's value, and of a patch.
     pub row_bytes_max: usize,
     /// What rows of tables must look like.
@@ -152,6 +158,7 @@ fn routes(app: App, extra: Router) -> Router {
             "/streams/{*name}",
             get(read::one).post(publish::one).delete(streams::empty).options(options_one),
         )
+        .route("/streams/-/ws", any(websocket::not_upgraded))
         .route("/streams/", any(unnamed))
         .route("/tables", get(tables::list).options(options_list))
         .route("/tables/", any(unnamed_table))

@@ -85,6 +85,7 @@ async fn metrics_are_openmetrics_and_complete() {
         "tail_bytes",
         "views",
         "views_bytes",
+        "websockets",
     ];
     let missing: Vec<_> =
         want.iter().filter(|name| !families.contains_key(format!("riacho_{name}").as_str())).collect();

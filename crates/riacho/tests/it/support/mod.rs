@@ -11,11 +11,15 @@ mod sse;
 /// Subscriptions, one type for each transport.
 mod subscription;
 
+/// WebSockets.
+mod websocket;
+
 pub(crate) use http1::{Connection, Response};
 pub(crate) use process::{Process, riacho, run};
 pub(crate) use server::TestServer;
 pub(crate) use sse::{Event, Item, Parser};
 pub(crate) use subscription::{Page, Subscription};
+pub(crate) use websocket::{Said, WebSocket, handshake, opened};
 
 use std::{panic::Location, time::Duration};
 
