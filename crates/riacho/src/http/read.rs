@@ -2,6 +2,7 @@
 
 use super::{
     App,
+    condition::Tags,
     connection::Peer,
     problem::{Problem, VIEWS_MAX},
     request::{self, Media, Query},
@@ -14,7 +15,7 @@ use crate::{
     transport::{
         body::{self, Leave},
         follower::Follower,
-        long_poll::{self, Poll},
+        long_poll::{self, Page, Poll},
     },
 };
 use axum::{
@@ -102,6 +103,7 @@ async fn subscribe(
         Media::Ndjson | Media::Json => Form::Ndjson,
     };
     let poll = if media == Media::Json { Some(poll(app, &query, closed)?) } else { None };
+    let known = Tags::of(&request.headers, &header::IF_NONE_MATCH)?;
     if request.method == Method::HEAD {
         return Ok((headers(media), body::headers_only()).into_response());
     }
@@ -119,7 +121,7 @@ async fn subscribe(
     if let Some(poll) = poll {
         let feeder = std::sync::Arc::clone(&app.shared.feeder);
         let page = long_poll::page(begun, poll, &feeder, app.shared.drain.clone()).await?;
-        return Ok((headers(media), page).into_response());
+        return Ok(answer(app, &page, known.as_ref(), closed));
     }
     let retry = retry(app);
     // hyper frames this itself, whatever the form of the view.
@@ -261,6 +263,24 @@ fn poll(app: &App, query: &Query, closed: bool) -> Result<Poll, Problem> {
     let events_max = query.number("limit", most, most)?;
     // Nothing will come on a closed stream.
     Ok(Poll { wait: if closed { Duration::ZERO } else { wait }, events_max })
+}
+
+fn answer(app: &App, page: &Page, known: Option<&Tags>, closed: bool) -> Response {
+    let mut headers = headers(Media::Json);
+    let cursor = page.cursor.to_string();
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{cursor}\"")) {
+        headers.insert(header::ETAG, tag);
+    }
+    // A page that came before its time would be asked for again at once.
+    let retry = page.drained.then(|| retry(app));
+    if let Some(retry) = retry {
+        let seconds = u64::try_from(retry.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if page.is_empty() && known.is_some_and(|tags| tags.has(&cursor)) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    (headers, page.render(retry, closed)).into_response()
 }
 
 // Neither drain nor overload is an error on a stream: any other status would end a native EventSource for good.

@@ -292,6 +292,10 @@ async fn drain_answers_who_waits_and_cuts_who_does_not_end() {
     server.stop().await;
     assert_eq!(lines.next().await.unwrap()["type"], "riacho.goodbye");
     assert_eq!(lines.next().await, None);
-    assert_eq!(poll.response().await.json()["events"], serde_json::json!([]));
+    // Told when to ask again: at once, it would be the same once more.
+    let page = poll.response().await;
+    let (said, seconds) = (page.json(), page.header("retry-after").unwrap().parse::<u64>().unwrap());
+    assert_eq!(said["events"], serde_json::json!([]));
+    assert_eq!(said["retry_ms"].as_u64().unwrap().div_ceil(1000), seconds);
     stuck.closed().await;
 }
