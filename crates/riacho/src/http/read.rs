@@ -48,13 +48,13 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
         // The one answer that tells a native EventSource not to come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    subscribe(&app, &request, Selection::one(name), media, closed).await
+    subscribe(&app, request, Selection::one(name), media, closed).await
 }
 
 /// `GET /tables/{name}`, where it is read live.
 pub(super) async fn table(
     app: &App,
-    request: &Parts,
+    request: Parts,
     name: StreamName,
     media: Media,
 ) -> Result<Response, Problem> {
@@ -77,12 +77,12 @@ pub(super) async fn many(State(app): State<App>, request: Request) -> Result<Res
         (None, _) => everything(),
     };
     known(&app, &selection)?;
-    subscribe(&app, &request, selection, media, false).await
+    subscribe(&app, request, selection, media, false).await
 }
 
 async fn subscribe(
     app: &App,
-    request: &Parts,
+    request: Parts,
     selection: Selection,
     media: Media,
     closed: bool,
@@ -120,6 +120,8 @@ async fn subscribe(
     };
     if let Some(poll) = poll {
         let feeder = std::sync::Arc::clone(&app.shared.feeder);
+        // The request holds the buffer that its head was read into, and hyper takes another meanwhile.
+        drop((request, query));
         let page = long_poll::page(begun, poll, &feeder, app.shared.drain.clone()).await?;
         return Ok(answer(app, &page, known.as_ref(), closed));
     }
