@@ -230,6 +230,8 @@ pub fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
             streams_per_subscription_max: limits.streams_per_subscription_max,
             long_poll_wait_max: limits.long_poll_wait_max,
             page_events_max: limits.page_events_max,
+            websocket_message_bytes_max: limits.websocket_message_bytes_max,
+            websocket_subscriptions_max: limits.websocket_subscriptions_max,
             row_bytes_max,
             schemas: schemas.clone(),
             snapshot_hold: config.tables.snapshot_hold,
