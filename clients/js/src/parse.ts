@@ -12,13 +12,11 @@ export interface ParserSink {
 }
 
 /**
- * Parses one body. What it returns takes the bytes, cut anywhere; a byte order mark at their beginning is passed over, and
- * what is no UTF-8 becomes U+FFFD. Where the body ends, what is unfinished is dropped: there is nothing to call.
+ * As `parser`, of text: what it returns takes pieces of a body without its byte order mark. It runs in browsers of ES5.
  *
  * @throws RangeError from what is returned, where an event is larger than `EVENT_CHARS_MAX`
  */
-export const parser = (sink: ParserSink): ((chunk: Uint8Array) => void) => {
-  const decoder = new TextDecoder()
+export const textParser = (sink: ParserSink): ((text: string) => void) => {
   /** The line that is not complete. */
   let rest = ''
   /** A line ended in CR at the end of a chunk: a LF that follows belongs to it. */
@@ -28,7 +26,7 @@ export const parser = (sink: ParserSink): ((chunk: Uint8Array) => void) => {
   let type = ''
   let id = ''
   const parseLine = (line: string): void => {
-    const [, name, value = ''] = /^([^:]*):? ?(.*)$/s.exec(line) ?? []
+    const [, name, value = ''] = /^([^:]*):? ?([^]*)$/.exec(line) ?? []
     if (!line) {
       if (data.length) sink.event({ type: type || 'message', data: data.join('\n'), id })
       else sink.block?.(id)
@@ -39,14 +37,13 @@ export const parser = (sink: ParserSink): ((chunk: Uint8Array) => void) => {
       size += value.length + 1
       data.push(value)
     } else if (name === 'event') type = value
-    else if (name === 'id' && !value.includes('\0')) id = value
+    else if (name === 'id' && value.indexOf('\0') < 0) id = value
     else if (name === 'retry' && /^[0-9]+$/.test(value)) sink.retry?.(+value)
   }
-  return (chunk) => {
-    let text = decoder.decode(chunk, { stream: true })
+  return (text) => {
     if (!text) return
-    if (cr && text[0] === '\n') text = text.slice(1)
-    cr = text.endsWith('\r')
+    if (cr && text.charAt(0) === '\n') text = text.slice(1)
+    cr = text.charAt(text.length - 1) === '\r'
     // Only what is new is searched, so a long line in many chunks costs its length.
     const lines = text.split(/\r\n?|\n/)
     lines[0] = rest + (lines[0] ?? '')
@@ -54,6 +51,18 @@ export const parser = (sink: ParserSink): ((chunk: Uint8Array) => void) => {
     lines.forEach(parseLine)
     if (size + rest.length > EVENT_CHARS_MAX) throw new RangeError('an event is too large')
   }
+}
+
+/**
+ * Parses one body. What it returns takes the bytes, cut anywhere; a byte order mark at their beginning is passed over, and
+ * what is no UTF-8 becomes U+FFFD. Where the body ends, what is unfinished is dropped: there is nothing to call.
+ *
+ * @throws RangeError from what is returned, where an event is larger than `EVENT_CHARS_MAX`
+ */
+export const parser = (sink: ParserSink): ((chunk: Uint8Array) => void) => {
+  const decoder = new TextDecoder()
+  const push = textParser(sink)
+  return (chunk) => push(decoder.decode(chunk, { stream: true }))
 }
 
 /** Characters of one event; as much as a server may be configured to send (64 MiB), where each byte is escaped. */

@@ -5,13 +5,14 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { runInNewContext } from 'node:vm'
 import { gzipSync } from 'node:zlib'
+import { parse } from 'acorn'
 import { build } from 'esbuild'
 import { expect, test } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '..')
 
 /** Bytes, compressed, of what a page has to load to use these names. */
-const LIMITS = { 'export { stream }': 4_352, 'export { table }': 5_376, 'export *': 5_632 }
+const LIMITS = { 'export { stream }': 4_352, 'export { table }': 5_440, 'export *': 5_696 }
 
 test.each(Object.entries(LIMITS))('%s is no larger than %i bytes', async (names, limit) => {
   const { outputFiles } = await build({
@@ -21,6 +22,38 @@ test.each(Object.entries(LIMITS))('%s is no larger than %i bytes', async (names,
   const size = gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).length
   expect(size).toBeGreaterThan(1_000)
   expect(size).toBeLessThanOrEqual(limit)
+})
+
+/** Bytes, compressed, of each other entry, without `riacho` itself and without others' packages. */
+const ENTRIES = { eventsource: 1_792, optimistic: 1_664, persist: 1_152, polyfill: 2_560, react: 896, 'tanstack-db': 1_664 }
+
+test.each(Object.entries(ENTRIES))('riacho/%s is no larger than %i bytes', async (entry, limit) => {
+  const { outputFiles } = await build({
+    entryPoints: [join(ROOT, `dist/${entry}.js`)],
+    bundle: true, minify: true, format: 'esm', write: false, packages: 'external', external: ['./riacho.js'],
+  })
+  const size = gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).length
+  expect(size).toBeGreaterThan(500)
+  expect(size).toBeLessThanOrEqual(limit)
+})
+
+test('each entry is there, and gives what it says', async () => {
+  const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { exports: Record<string, { default: string; types: string }> }
+  const names: Record<string, string[]> = {
+    './eventsource': ['EventSource'], './optimistic': ['optimistic'], './persist': ['forget', 'persist', 'persistAs'], './polyfill': [],
+    './react': ['useStream', 'useTable'], './tanstack-db': ['riachoCollectionOptions'],
+  }
+  expect(Object.keys(exports).sort()).toEqual(['.', ...Object.keys(names), './package.json'].sort())
+  for (const [entry, expected] of Object.entries(names)) {
+    const { default: file = '', types = '' } = exports[entry] ?? {}
+    expect(Object.keys((await import(join(ROOT, file))) as object).sort(), entry).toEqual(expected)
+    expect(readFileSync(join(ROOT, types), 'utf8')).toContain('export')
+  }
+})
+
+test('the polyfill is ES5', () => {
+  const text = readFileSync(join(ROOT, 'dist/polyfill.js'), 'utf8')
+  expect(() => parse(text, { ecmaVersion: 5 })).not.toThrow()
 })
 
 test('the module and the script give the same names', async () => {
