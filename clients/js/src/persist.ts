@@ -60,13 +60,17 @@ const keeper = <R>(table: string, rows: ReadonlyMap<string, R>, live: { readonly
       found = (asked.result as Head | undefined)?.mark ?? ''
       // Another page wrote since this one looked last, or, for the first time, before it.
       if (mark ? found !== mark : other && found !== other) return
-      if (whole) store.delete(all(table))
-      for (const [key, value] of whole ?? part) {
-        if (value === undefined) store.delete([table, key])
-        else store.put({ table, key, value } satisfies Row<R>)
+      try {
+        if (whole) store.delete(all(table))
+        for (const [key, value] of whole ?? part) {
+          if (value === undefined) store.delete([table, key])
+          else store.put({ table, key, value } satisfies Row<R>)
+        }
+        tables.put({ table, cursor, mark: next } satisfies Head)
+        found = next
+      } catch {
+        transaction.abort()
       }
-      tables.put({ table, cursor, mark: next } satisfies Head)
-      found = next
     }
     await over
     if (found === next) {
@@ -104,7 +108,7 @@ const keeper = <R>(table: string, rows: ReadonlyMap<string, R>, live: { readonly
       return { rows, cursor: saved }
     },
     changed: (changes) => {
-      for (const { key } of changes) if (mark) dirty.add(key)
+      for (const { key } of changes) dirty.add(key)
       if (writing) return
       writing = true
       void run()
