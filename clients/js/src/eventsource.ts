@@ -134,4 +134,4 @@ const absolute = (url: string): string => {
 }
 
 /** As UTF-8, one character a byte, which is what a header takes. */
-export const bytesOf = (id: string): string => unescape(encodeURIComponent(id))
+const bytesOf = (id: string): string => unescape(encodeURIComponent(id))

@@ -34,7 +34,7 @@ const SCRIPTS: Record<string, Answer[]> = {
   'an empty id forgets': [ok(`${FAST}id: 7\ndata: a\n\nid\ndata: b\n\n`), ok()],
   'an id with a NUL is none': [ok(`${FAST}id: 7\n\nid: 8\0\ndata: a\n\n`), ok()],
   'what is unfinished is dropped with its id': [ok(`${FAST}id: 1\ndata: a\n\nid: 2\ndata: b\n`), ok('id: 3\n\n')],
-  'retry with other than digits': [ok(`${FAST}retry: 9e9\nretry: -1\nretry\n\n`), ok()],
+  'retry with other than digits': [ok(`${FAST}retry: 9e9\nretry: -1\n\n`), ok()],
   'no content': [{ status: 204 }],
   'another status': [{ status: 404, headers: STREAM, body: ['data: a\n\n'] }],
   'a success that is not 200': [{ status: 202, headers: STREAM, body: ['data: a\n\n'] }],
