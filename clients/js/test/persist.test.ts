@@ -12,7 +12,7 @@ interface Window {
   made: typeof riacho & typeof keeping
   orders: riacho.Table<{ n: number }>
   groups: string[][]
-  transport: riacho.Transport
+  asked: string[]
 }
 declare const window: Window
 
@@ -81,10 +81,18 @@ test('a page that comes again shows its rows before the server answers, and fetc
   await page.evaluate(() => window.orders.ready)
   expect(await shown(page)).toEqual({ b: { n: 2 }, c: { n: 1 } })
   expect(await page.evaluate(() => [window.groups, window.orders.state])).toEqual([[['insert b', 'insert c']], 'connecting'])
-  await page.close()
 
-  page = await openTable(context, proxy.origin)
+  const [cursor] = (await kept(page)).cursors
+  await page.close()
+  page = await openTable(context, proxy.origin, {
+    before: `var real = fetch, Real = EventSource; window.asked = []
+      window.fetch = (url, init) => (asked.push(String(url)), real(url, init))
+      window.EventSource = class extends Real { constructor(url, init) { asked.push(String(url)); super(url, init) } }`,
+  })
   await page.waitForFunction(() => window.orders.get('d'))
+  const asked = await page.evaluate(() => window.asked)
+  expect(asked).not.toEqual([])
+  for (const url of asked) expect(new URL(url).searchParams.get('last_event_id')).toBe(cursor)
   expect(await shown(page)).toEqual({ b: { n: 2 }, c: { n: 3 }, d: { n: 3 } })
   // The rows of before as one group, and then only what changed: `b` did not come again.
   expect(await page.evaluate(() => window.groups)).toEqual([['insert b', 'insert c'], ['update c', 'insert d']])
@@ -139,6 +147,67 @@ test('terms and scopes are kept apart, and all is forgotten', async () => {
   expect(await page.evaluate(async () => (await indexedDB.databases()).map(({ name }) => name))).toEqual([])
   await server.ask('PUT', '/tables/orders/c', '{"n":30}')
   await page.waitForFunction(() => window.orders.get('c'))
+})
+
+test('what changes while a transaction is under way is written after it, and what another page wrote is not mixed with it', async () => {
+  const server = await Server.start()
+  const page = await (await openBrowser()).newPage()
+  await page.goto(server.origin)
+  await page.evaluate(`${SCRIPT}; window.made = made`)
+  const log = await page.evaluate(async () => {
+    const tabs = ['a', 'b'].map(() => {
+      const rows = new Map<string, number>()
+      const live = { cursor: '' }
+      const keeper = window.made.persistAs('', { takeover: 100 })('url', rows, live)
+      const set = (cursor: string, key: string, value?: number): void => {
+        if (value === undefined) rows.delete(key)
+        else rows.set(key, value)
+        live.cursor = cursor
+        keeper.changed([{ key }])
+      }
+      return { keeper, set, rows, live }
+    })
+    const [a, b] = tabs as [(typeof tabs)[0], (typeof tabs)[0]]
+    const look = async (cursor: string): Promise<unknown> => {
+      for (let i = 0; i < 500; i++) {
+        const kept = await window.made.persistAs('')('url', new Map<string, number>(), { cursor: '' }).load()
+        if (kept?.cursor === cursor) return [...kept.rows].map(({ key, value }) => `${key}${value}`)
+        await new Promise((again) => setTimeout(again, 10))
+      }
+      return `${cursor} never came`
+    }
+    const log = []
+    const begin = IDBDatabase.prototype.transaction
+    IDBDatabase.prototype.transaction = function (names, mode) {
+      // With the first transaction that writes, what it writes is settled.
+      if (mode) {
+        IDBDatabase.prototype.transaction = begin
+        queueMicrotask(() => {
+          a.set('2', 'y', 2)
+          a.set('3', 'x')
+        })
+      }
+      return begin.call(this, names, mode)
+    }
+    a.set('1', 'x', 1)
+    log.push(await look('3'))
+    // Another page begins with what is kept, and then lags behind.
+    const kept = await b.keeper.load()
+    for (const { key, value } of kept?.rows ?? []) b.rows.set(key, value)
+    a.set('10', 'y', 10)
+    log.push(await look('10'))
+    b.set('8', 'y', 8)
+    a.set('11', 'z', 11)
+    log.push(await look('11'))
+    a.set('12', 'z', 12)
+    log.push(await look('12'))
+    // When the first is gone, the other takes over with all that it has.
+    b.rows.set('w', 1)
+    b.set('20', 'y', 20)
+    log.push(await look('20'))
+    return log
+  })
+  expect(log).toEqual([['y2'], ['y10'], ['y10', 'z11'], ['y10', 'z12'], ['w1', 'y20']])
 })
 
 test('two pages that write at once leave one moment of the table, and one outlives the other', async () => {

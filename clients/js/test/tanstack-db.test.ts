@@ -3,6 +3,7 @@
 import { createCollection, createLiveQueryCollection, eq } from '@tanstack/db'
 import { expect, onTestFinished, test } from 'vitest'
 import { riachoCollectionOptions, type RiachoCollectionConfig } from '../src/tanstack-db.js'
+import { Proxy } from './support/proxy.js'
 import { Server } from './support/server.js'
 import { until } from './support/wait.js'
 
@@ -48,7 +49,10 @@ test('a collection is the table, and live queries are live', async () => {
 
 test('mutations are shown at once, sent, and stay when they have come back', async () => {
   const server = await Server.start()
-  const todos = open(server)
+  // What comes is late; what is sent goes past that.
+  const proxy = await Proxy.start(server, () => ({ kind: 'delay', ms: 100 }))
+  const late: typeof fetch = (url, init) => fetch(init?.method === 'POST' ? String(url) : String(url).replace(server.origin, proxy.origin), init)
+  const todos = open(server, { table: { reconnectionTime: 20, fetch: late } })
   await todos.preload()
   const seen: string[][] = []
   todos.subscribeChanges(() => seen.push(texts(todos.values())))
