@@ -3,6 +3,8 @@
 $cursor = ''; $retry = 1000; $rest = ''; $event = [];
 $line = function (string $line) use (&$cursor, &$retry, &$event): void {
     if ($line === '') {
+        // Only now: of an event that is cut the id must not count.
+        $cursor = $event['id'] ?? $cursor;
         if (isset($event['data'])) {
             echo json_encode(['type' => $event['event'] ?? 'message', 'data' => $event['data'], 'id' => $cursor]), "\n";
         }
@@ -13,7 +15,7 @@ $line = function (string $line) use (&$cursor, &$retry, &$event): void {
     $value = str_starts_with($value, ' ') ? substr($value, 1) : $value;
     if ($name === 'data') $event['data'] = isset($event['data']) ? "{$event['data']}\n$value" : $value;
     elseif ($name === 'event') $event['event'] = $value;
-    elseif ($name === 'id') $cursor = $value;
+    elseif ($name === 'id') $event['id'] = $value;
     elseif ($name === 'retry') $retry = (int) $value;
 };
 while (true) {

@@ -15,7 +15,7 @@ while True:
         answer.raise_for_status()
         for event in SSEClient(answer).events():
             cursor = event.id or cursor
-            retry = event.retry / 1000 if event.retry else retry
+            retry = int(event.retry) / 1000 if event.retry else retry
             print(json.dumps({"type": event.event, "data": event.data, "id": event.id}), flush=True)
     except (requests.RequestException, OSError) as err:
         print(repr(err), file=sys.stderr, flush=True)

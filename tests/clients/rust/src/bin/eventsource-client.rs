@@ -9,8 +9,8 @@ use std::time::Duration;
 async fn main() {
     let url = std::env::args().nth(1).expect("a URL");
     let transport = HyperTransport::builder().build_http().expect("a transport");
-    // Its own first delay is a second; the server's `retry:` takes its place.
-    let reconnect = ReconnectOptions::reconnect(true).delay(Duration::from_millis(100)).build();
+    // By itself it waits for up to a minute after failures in a row.
+    let reconnect = ReconnectOptions::reconnect(true).delay(Duration::from_millis(100)).delay_max(Duration::from_secs(1)).build();
     let client = ClientBuilder::for_url(&url).expect("a URL").reconnect(reconnect).build_with_transport(transport);
     let mut stream = client.stream();
     while let Some(event) = stream.next().await {
