@@ -143,6 +143,7 @@ describe("others' clients", { concurrency: 4 }, () => {
         assert.ok(connections() > before, `${what}: it did not connect again`);
       }
       assert.deepEqual(got().map(({ type, data, id }) => ({ type: type || "message", data, id })), expected);
+      assert.deepEqual(client.events.filter(({ type }) => type === "riacho.reset"), [], "its cursor was good");
       assert.match(proxy.heads.at(-1), /last-?event-?id/i);
     });
   }

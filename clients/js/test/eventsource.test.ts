@@ -221,6 +221,28 @@ test('without anything newer than ES5 the polyfill is live against the real serv
   expect(proxy.count).toBeGreaterThan(10)
 })
 
+test('the polyfill asks for padding where it is told to, and in Internet Explorer', async () => {
+  const server = await Scripted.start([])
+  const opened = await page(server.origin)
+  await opened.evaluate(async () => {
+    const end = (url: string, init?: object) =>
+      new Promise<void>((ended) => (new window.EventSource(url, init).onerror = () => ended()))
+    await end('/events')
+    await end('/events#a', { padding: true })
+    await end('/events?b', { padding: true })
+    Object.assign(document, { documentMode: 11 })
+    await end('/events?c')
+    await end('/events?d', { padding: false })
+  })
+  expect(server.asked.map(({ url }) => url)).toEqual([
+    '/events', '/events?padding=true', '/events?b&padding=true', '/events?c&padding=true', '/events?d',
+  ])
+  const real = await Server.start()
+  const body = await fetch(`${real.origin}/streams/n?padding=true`, { headers: { accept: 'text/event-stream' } })
+  const { value } = (await body.body?.getReader().read()) ?? {}
+  expect(value?.length).toBeGreaterThan(2048)
+})
+
 test('the polyfill asks anew before the text of an answer fills the memory, and nobody hears of it', async () => {
   const server = await Server.start()
   const proxy = await Proxy.start(server, () => ({ kind: 'none' }))

@@ -3,20 +3,21 @@
 import type { BrowserContext, Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 import type * as riacho from '../src/index.js'
+import type * as showing from '../src/optimistic.js'
 import type * as keeping from '../src/persist.js'
 import { openBrowser, script } from './support/page.js'
 import { Proxy } from './support/proxy.js'
 import { Server } from './support/server.js'
 
 interface Window {
-  made: typeof riacho & typeof keeping
+  made: typeof riacho & typeof keeping & typeof showing
   orders: riacho.Table<{ n: number }>
   groups: string[][]
   asked: string[]
 }
 declare const window: Window
 
-const SCRIPT = await script('made', "export * from '../../src/index.js'; export * from '../../src/persist.js'")
+const SCRIPT = await script('made', "export * from '../../src/index.js'; export * from '../../src/persist.js'; export * from '../../src/optimistic.js'")
 
 /** A page with a table that is kept; `before` runs before it is opened. */
 async function openTable(context: BrowserContext, origin: string, options: { where?: string; scope?: string; before?: string } = {}): Promise<Page> {
@@ -208,6 +209,36 @@ test('what changes while a transaction is under way is written after it, and wha
     return log
   })
   expect(log).toEqual([['y2'], ['y10'], ['y10', 'z11'], ['y10', 'z12'], ['w1', 'y20']])
+})
+
+test('of writes that are shown at once only what the server has is kept', async () => {
+  const server = await Server.start()
+  await server.ask('PUT', '/tables/orders/a', '{"n":1}')
+  const context = await openBrowser()
+  let page = await context.newPage()
+  await page.goto(server.origin)
+  await page.evaluate(`${SCRIPT}; window.made = made`)
+  await page.evaluate(async () => {
+    const { optimistic, persist } = window.made
+    const real = window.fetch
+    window.orders = window.made.table<{ n: number }>('/tables/orders', {
+      optimistic, persist,
+      // Writes are never answered.
+      fetch: (url, init) => (init?.method && init.method !== 'GET' ? new Promise(() => undefined) : real(url, init)),
+    })
+    await window.orders.ready
+    void window.orders.update('a', { n: 5 })
+    void window.orders.insert('z', { n: 5 })
+  })
+  await server.ask('PUT', '/tables/orders/b', '{"n":2}')
+  await page.waitForFunction(() => window.orders.get('b'))
+  expect(await shown(page)).toEqual({ a: { n: 5 }, b: { n: 2 }, z: { n: 5 } })
+  await saved(page)
+  expect((await kept(page)).rows).toEqual([['a', { n: 1 }], ['b', { n: 2 }]])
+  await page.close()
+  page = await openTable(context, server.origin)
+  await page.evaluate(() => window.orders.ready)
+  expect(await shown(page)).toEqual({ a: { n: 1 }, b: { n: 2 } })
 })
 
 test('two pages that write at once leave one moment of the table, and one outlives the other', async () => {

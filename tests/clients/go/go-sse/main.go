@@ -16,8 +16,8 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	// By itself it tries again for ever only where it is told so.
-	client := sse.Client{Backoff: sse.Backoff{InitialInterval: 100 * time.Millisecond, MaxInterval: time.Second, MaxRetries: 0}}
+	// After each failure in a row it waits longer; by itself without a bound.
+	client := sse.Client{Backoff: sse.Backoff{MaxInterval: time.Second}}
 	connection := client.NewConnection(request)
 	connection.SubscribeToAll(func(event sse.Event) {
 		line, _ := json.Marshal(map[string]string{"type": event.Type, "data": event.Data, "id": event.LastEventID})
