@@ -220,7 +220,7 @@ test('of writes that are shown at once only what the server has is kept', async 
   await page.evaluate(`${SCRIPT}; window.made = made`)
   await page.evaluate(async () => {
     const { optimistic, persist } = window.made
-    const real = window.fetch
+    const real = fetch
     window.orders = window.made.table<{ n: number }>('/tables/orders', {
       optimistic, persist,
       // Writes are never answered.
