@@ -1,6 +1,5 @@
 // What a table may be given beside its options, so that it costs nothing where it is not used. Types only.
 
-import type { Requests } from './connect.js'
 import type { Change, Rows } from './rows.js'
 import type { Changes, Table } from './table.js'
 
@@ -9,7 +8,7 @@ export interface Keeper<R> {
   /** What was kept; undefined where there is nothing. */
   load(): Promise<Kept<R> | undefined>
   /** The rows changed: these, since the last call. */
-  changed(changes: readonly Pick<Change<R>, 'key'>[]): void
+  keep(changes: readonly Pick<Change<R>, 'key'>[]): void
 }
 
 /** All rows at one moment; the cursor is that moment. */
@@ -32,7 +31,8 @@ export interface Inside<R> {
   readonly rows: Pick<Rows<R>, 'ready'> & { readonly map: ReadonlyMap<string, R> }
   /** The table's URL, with its terms. */
   readonly place: URL
-  readonly requests: Requests
+  /** Reads JSON. @throws RiachoError */
+  read(url: URL): Promise<Response>
   /** A request about a row, or, with an empty key, about the table. @throws RiachoError */
   ask(method: string, key: string, body?: unknown, headers?: Record<string, string>): Promise<Response>
   /** Tells all readers of what was changed in `map` beside `take`. */

@@ -26,7 +26,7 @@ export interface Landing {
   applied(): void
 }
 
-export const landing = (inside: Pick<Inside<never>, 'place' | 'requests'> & { live: { cursor: string; error: unknown } }): Landing => {
+export const landing = (inside: Pick<Inside<never>, 'place' | 'read'> & { live: { cursor: string; error: unknown } }): Landing => {
   /** Cursors of groups that came while writes were under way. */
   const seen = new Set<string>()
   const waiting = new Set<Waiting>()
@@ -59,7 +59,7 @@ export const landing = (inside: Pick<Inside<never>, 'place' | 'requests'> & { li
     try {
       const url = new URL(inside.place)
       url.searchParams.set('last_event_id', inside.live.cursor)
-      const { events, more } = (await (await inside.requests.ask(url, 'application/json')).json()) as { events: { key?: string; type?: string }[]; more: boolean }
+      const { events, more } = (await (await inside.read(url)).json()) as { events: { key?: string; type?: string }[]; more: boolean }
       return !more && events.every((event) => !keys.includes(event.key ?? '') && event.type !== RESET)
     } catch (err) {
       return (err as RiachoError).retry === false

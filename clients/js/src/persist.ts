@@ -107,7 +107,7 @@ const keeper = <R>(table: string, rows: ReadonlyMap<string, R>, live: { readonly
       saved = head.cursor
       return { rows, cursor: saved }
     },
-    changed: (changes) => {
+    keep: (changes) => {
       for (const { key } of changes) dirty.add(key)
       if (writing) return
       writing = true

@@ -75,7 +75,8 @@ export class Table<R = Record<string, unknown>> extends Live<Changes<R>> {
     const place = new URL(this.requests.url)
     select(place.searchParams, options)
     this.#layer = optimistic?.({
-      live: this, rows: this.#rows, place, requests: this.requests,
+      live: this, rows: this.#rows, place,
+      read: (url) => this.requests.ask(url, JSON_TYPE),
       ask: this.#ask.bind(this),
       show: this.#show.bind(this),
     })
@@ -188,7 +189,7 @@ export class Table<R = Record<string, unknown>> extends Live<Changes<R>> {
   }
 
   #applied(changes: Changes<R>, first: boolean): void {
-    this.#keeper?.changed(changes)
+    this.#keeper?.keep(changes)
     this.#arrived(changes, first)
   }
 

@@ -164,7 +164,7 @@ test('what changes while a transaction is under way is written after it, and wha
         if (value === undefined) rows.delete(key)
         else rows.set(key, value)
         live.cursor = cursor
-        keeper.changed([{ key }])
+        keeper.keep([{ key }])
       }
       return { keeper, set, rows, live }
     })
