@@ -23,22 +23,18 @@ export const parser = (sink: ParserSink): ((chunk: Uint8Array) => void) => {
   let rest = ''
   /** A line ended in CR at the end of a chunk: a LF that follows belongs to it. */
   let cr = false
-  let data: string[] = []
-  let size = 0
+  /** Of each line of data, a line break and the line. */
+  let data = ''
   let type = ''
   let id = ''
   const parseLine = (line: string): void => {
-    const [, name, value = ''] = /^([^:]*):? ?(.*)$/s.exec(line) ?? []
+    const [, name, value = ''] = /^([^:]*):? ?(.*)$/s.exec(line) as string[]
     if (!line) {
-      if (data.length) sink.event({ type: type || 'message', data: data.join('\n'), id })
+      if (data) sink.event({ type: type || 'message', data: data.slice(1), id })
       else sink.block?.(id)
-      data = []
-      size = 0
-      type = ''
-    } else if (name === 'data') {
-      size += value.length + 1
-      data.push(value)
-    } else if (name === 'event') type = value
+      data = type = ''
+    } else if (name === 'data') data += `\n${value}`
+    else if (name === 'event') type = value
     else if (name === 'id' && !value.includes('\0')) id = value
     else if (name === 'retry' && /^[0-9]+$/.test(value)) sink.retry?.(+value)
   }
@@ -49,10 +45,10 @@ export const parser = (sink: ParserSink): ((chunk: Uint8Array) => void) => {
     cr = text.endsWith('\r')
     // Only what is new is searched, so a long line in many chunks costs its length.
     const lines = text.split(/\r\n?|\n/)
-    lines[0] = rest + (lines[0] ?? '')
-    rest = lines.pop() ?? ''
+    lines[0] = rest + (lines[0] as string)
+    rest = lines.pop() as string
     lines.forEach(parseLine)
-    if (size + rest.length > EVENT_CHARS_MAX) throw new RangeError('an event is too large')
+    if (data.length + rest.length > EVENT_CHARS_MAX) throw new RangeError('too large')
   }
 }
 

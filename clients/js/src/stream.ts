@@ -44,7 +44,7 @@ export class Stream<T = unknown> extends Live<StreamEvent<T>> implements AsyncIt
       select: (params) => {
         // With the envelope data is what was published, by any transport: JSON or text, with its own line breaks.
         params.set('envelope', '1')
-        if (from !== undefined) params.set('from', from)
+        if (from) params.set('from', from)
         if (tail !== undefined) params.set('tail', `${tail}`)
       },
       event: (type, body, id) => this.#event(type, body, id),
@@ -59,10 +59,9 @@ export class Stream<T = unknown> extends Live<StreamEvent<T>> implements AsyncIt
   on(type: 'riacho.reset', listener: (event: StreamEvent<Reset>) => void): () => void
   on(type: string, listener: (event: StreamEvent<T>) => void): () => void
   on(type: string, listener: (event: StreamEvent<never>) => void): () => void {
-    const known = this.#listeners.get(type)
-    const listeners = known ?? new Set()
+    const listeners = this.#listeners.get(type) ?? new Set()
     this.#listeners.set(type, listeners.add(listener as (event: StreamEvent<T>) => void))
-    this.start(known ? undefined : type)
+    this.start(type)
     return () => void listeners.delete(listener as (event: StreamEvent<T>) => void)
   }
 
@@ -78,7 +77,7 @@ export class Stream<T = unknown> extends Live<StreamEvent<T>> implements AsyncIt
     if (own && type !== RESET) return
     const { data, stream } = (own ? { data: body, stream: '' } : body) as { data: T; stream: string }
     const event = { id, type, data, stream }
-    for (const listener of this.#listeners.get(type) ?? []) call(listener, event)
+    for (const listener of this.#listeners.get(type) ?? []) void call(listener, event)
     this.push(event)
   }
 }

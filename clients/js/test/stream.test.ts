@@ -7,7 +7,7 @@ import { Server } from './support/server.js'
 import { seeded, until } from './support/wait.js'
 
 const TIMING: Partial<Timing> = { head: 1000, first: 500, silence: 3000, healthy: 200, better: 500, poll: 2000, floor: 5, cap: 200 }
-const BY: Transport[] = ['fetch', 'long-poll']
+const BY: Transport[] = ['fetch', 'long-poll', 'websocket']
 const none = (): Fault => ({ kind: 'none' })
 
 /** A stream that is closed with the test. */
@@ -93,7 +93,7 @@ test('20,000 events over random faults: none lost, none repeated', { timeout: 30
   let calm = false
   const proxy = await Proxy.start(server, () => (calm ? { kind: 'none' } : (faults[Math.floor(random() * faults.length)] ?? none)()))
   const timing = { ...TIMING, head: 150, first: 100, silence: 400, poll: 100, cap: 50 }
-  const readers = [undefined, ['fetch'], ['long-poll']].map((transport) => {
+  const readers = [undefined, ['fetch'], ['long-poll'], ['websocket']].map((transport) => {
     const reader = open(`${proxy.origin}/streams/n`, { from: 'earliest', timing, ...(transport && { transport: transport as Transport[] }) })
     const state = { reader, got: [] as unknown[], failed: undefined as unknown }
     void (async () => {

@@ -1,0 +1,2 @@
+import type { Link } from '../connect.js'
+export const run = async (_: Link, __: AbortSignal): Promise<void> => {}
