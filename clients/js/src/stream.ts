@@ -1,7 +1,8 @@
 // Streams: events in order, to listeners and to `for await`. It must not know transports.
 
-import { OWN, type ConnectOptions } from './connect.js'
+import { OWN, type ConnectOptions, type Link } from './connect.js'
 import { call, Live, MESSAGE, RESET } from './live.js'
+import { wake } from './state.js'
 
 /** Where a stream begins, and how it is reached. */
 export interface StreamOptions extends ConnectOptions {
@@ -80,4 +81,29 @@ export class Stream<T = unknown> extends Live<StreamEvent<T>> implements AsyncIt
     for (const listener of this.#listeners.get(type) ?? []) void call(listener, event)
     this.push(event)
   }
+}
+
+/**
+ * Reads more streams (names or patterns) on the same connection; their events begin where the stream is. Nothing of the others
+ * is lost or repeated. To be used with a `stream` that was opened with names: one that reads all cannot read more.
+ */
+export const subscribe = (stream: Stream<never>, ...names: string[]): void => change(stream, (had) => new Set([...had, ...names]))
+
+/** Reads these streams no more. One that would read nothing stays as it is: close it. */
+export const unsubscribe = (stream: Stream<never>, ...names: string[]): void =>
+  change(stream, (had) => new Set([...had].filter((name) => !names.includes(name))))
+
+const change = (stream: Stream<never>, to: (had: Set<string>) => Set<string>): void => {
+  const { requests: link } = stream as unknown as { requests: Link }
+  const { _url: url } = link
+  const { searchParams } = url
+  const [, base, name] = /^(.*?\/streams)(?:\/(.+))?$/.exec(url.pathname) ?? []
+  const had = new Set([...searchParams.getAll('stream'), ...(name ? [decodeURIComponent(name)] : [])])
+  const next = to(had)
+  // Without a name it would read all.
+  if (!base || !had.size || !next.size || (next.size === had.size && [...next].every((name) => had.has(name)))) return
+  url.pathname = base
+  searchParams.delete('stream')
+  for (const name of next) searchParams.append('stream', name)
+  link._tell(wake)
 }

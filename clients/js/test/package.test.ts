@@ -28,7 +28,7 @@ test.each(Object.entries(LIMITS))('%s is no larger than %i bytes', async (names,
 
 test('the module and the script give the same names', async () => {
   const names = Object.keys((await import(join(ROOT, 'dist/index.js'))) as object).sort()
-  expect(names).toEqual(['ProblemError', 'RiachoError', 'parser', 'stream', 'table'])
+  expect(names).toEqual(['ProblemError', 'RiachoError', 'parser', 'stream', 'subscribe', 'table', 'unsubscribe'])
   const script = readFileSync(join(ROOT, 'dist/riacho.global.js'), 'utf8')
   expect((runInNewContext(`${script}; Object.keys(riacho)`) as string[]).sort()).toEqual(names)
 })
