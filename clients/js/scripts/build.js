@@ -1,4 +1,5 @@
-// Builds dist/: ES modules, a classic script that sets `riacho`, the polyfill, which is ES5, and the types.
+// Builds dist/: the package (index.js and what it loads when it needs it), the same in one file as an ES module and as a classic
+// script that sets `riacho` (what the server serves), the other entries, the polyfill, which is ES5, and the types.
 
 import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
@@ -11,17 +12,22 @@ const ENTRIES = ['eventsource', 'optimistic', 'persist', 'react', 'tanstack-db']
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 rmSync(`${root}dist`, { recursive: true, force: true })
-const common = { absWorkingDir: root, bundle: true, target: 'es2022', logLevel: 'warning' }
-const index = { ...common, entryPoints: ['src/index.ts'] }
-await build({ ...index, format: 'esm', outfile: 'dist/riacho.js' })
-await build({ ...index, format: 'iife', globalName: 'riacho', minify: true, outfile: 'dist/riacho.global.js' })
-/** There is one client in a page, whichever entries it uses. */
+/** Members of the client's own objects, which get short names. None may be a member of anything else. */
+const OWN = /^_|^(requests|sink|select|mark|begin|changed|types|ended)$/
+const common = { absWorkingDir: root, bundle: true, target: 'es2022', mangleProps: OWN, logLevel: 'warning' }
+const entryPoints = ['src/index.ts']
+const later = ['refusal', 'transport/eventsource', 'transport/poll', 'transport/websocket', 'transport/shared', 'transport/worker'].map((name) => `src/${name}.ts`)
+await build({ ...common, entryPoints: [...entryPoints, ...later], format: 'esm', splitting: true, entryNames: '[name]', outdir: 'dist' })
+await build({ ...common, entryPoints, format: 'esm', minify: true, outfile: 'dist/riacho.js' })
+await build({ ...common, entryPoints, format: 'iife', globalName: 'riacho', minify: true, outfile: 'dist/riacho.global.js', logOverride: { 'empty-import-meta': 'silent' } })
+/** There is one client in a page, whichever entries it uses; so names are not shortened in them either. */
 const shared = {
   name: 'shared',
-  setup: ({ onResolve }) => onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path: './riacho.js', external: true })),
+  setup: ({ onResolve }) => onResolve({ filter: /^\.\/index\.js$/ }, ({ path }) => ({ path, external: true })),
 }
 await build({
-  ...common, entryPoints: ENTRIES.map((entry) => `src/${entry}.ts`), format: 'esm', outdir: 'dist', packages: 'external', plugins: [shared],
+  absWorkingDir: root, bundle: true, target: 'es2022', logLevel: 'warning',
+  entryPoints: ENTRIES.map((entry) => `src/${entry}.ts`), format: 'esm', outdir: 'dist', packages: 'external', plugins: [shared],
 })
 await polyfill()
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'], { cwd: root, stdio: 'inherit' })

@@ -72,11 +72,11 @@ export class Table<R = Record<string, unknown>> extends Live<Changes<R>> {
     })
     const { persist, optimistic } = options
     if (!persist && !optimistic) return
-    const place = new URL(this.requests.url)
+    const place = new URL(this.requests._url)
     select(place.searchParams, options)
     this.#layer = optimistic?.({
       live: this, rows: this.#rows, place,
-      read: (url) => this.requests.ask(url, JSON_TYPE),
+      read: (url) => this.requests._ask(url, JSON_TYPE),
       ask: this.#ask.bind(this),
       show: this.#show.bind(this),
     })
@@ -166,12 +166,12 @@ export class Table<R = Record<string, unknown>> extends Live<Changes<R>> {
 
   async #ask(method: string, key: string, body?: unknown, headers?: Record<string, string>): Promise<Response> {
     // A URL has no such segments, and `%2E` is the same to it.
-    if (key === '.' || key === '..') throw new RiachoError('key_invalid', `\`${key}\` cannot be in a URL`, false)
-    const url = new URL(this.requests.url)
+    if (key === '.' || key === '..') throw new RiachoError('key_invalid', false)
+    const url = new URL(this.requests._url)
     url.search = ''
     if (key) url.pathname += `/${encodeURIComponent(key)}`
     const json = body !== undefined && { body: JSON.stringify(body), headers: { 'content-type': JSON_TYPE, ...headers } }
-    return this.requests.ask(url, JSON_TYPE, { method, ...json })
+    return this.requests._ask(url, JSON_TYPE, { method, ...json })
   }
 
   #event(type: string, body: unknown, id: string): void {
