@@ -33,13 +33,13 @@ export const textParser = (sink: ParserSink): ((text: string) => void) => {
       data = type = ''
     } else if (name === 'data') data += `\n${value}`
     else if (name === 'event') type = value
-    else if (name === 'id' && value.indexOf('\0') < 0) id = value
+    else if (name === 'id' && !/\0/.test(value)) id = value
     else if (name === 'retry' && /^[0-9]+$/.test(value)) sink.retry?.(+value)
   }
   return (text) => {
     if (!text) return
-    if (cr && text.charAt(0) === '\n') text = text.slice(1)
-    cr = text.charAt(text.length - 1) === '\r'
+    if (cr && text[0] === '\n') text = text.slice(1)
+    cr = /\r$/.test(text)
     // Only what is new is searched, so a long line in many chunks costs its length.
     const lines = text.split(/\r\n?|\n/)
     lines[0] = rest + (lines[0] as string)
