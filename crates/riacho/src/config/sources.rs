@@ -110,7 +110,12 @@ fn database_of(url: &str, setup: bool) -> Result<Database, String> {
         let url = Secret(url.to_owned());
         return Ok(Database::Postgres(PostgresSettings { url, publication: None, slot: None }));
     }
-    let shown = url.split(['@', '?']).next().unwrap_or_default();
+    // What stands before the `@` may be a password.
+    let shown = match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)))
+    {
+        Some((scheme, (_, host))) => format!("{scheme}://***@{host}"),
+        None => url.to_owned(),
+    };
     Err(format!("expected something like sqlite:shop.db or postgres://user@host/shop, got `{shown}`"))
 }
 

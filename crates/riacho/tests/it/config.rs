@@ -1,6 +1,9 @@
 //! Settings from flags, environment, file and defaults.
 
-use riacho::config::{self, Config, Durability, Keep, LogFormat, Origins, Problems, SettingsFile};
+use riacho::{
+    config::{self, Config, Durability, Keep, LogFormat, Origins, Problems, SettingsFile},
+    source::{Database, SqliteSettings, TableSettings},
+};
 use riacho_core::name::StreamName;
 use std::{ffi::OsString, fs, path::Path, time::Duration};
 
@@ -459,5 +462,127 @@ fn the_example_parses_as_it_is_and_with_every_setting_taken() {
     for setting in config::settings() {
         let name = setting.name.rsplit('.').next().unwrap();
         assert!(taken.iter().any(|line| line.starts_with(&format!("{name} = "))), "{name}");
+    }
+}
+
+const SOURCES: &str = r#"
+[[source]]
+sqlite = "data/my shop.db"
+
+[[source]]
+name = "crm"
+postgres = "postgres://riacho:pass@word@db.example:5433/crm?password=s3cr3t"
+tables = ["sales.*", { table = "people", as = "staff", columns = ["id", "name"], where = "active" }]
+slot = "one"
+"#;
+
+#[test]
+fn sources_are_read_with_all_that_is_said_of_their_tables() {
+    let config = read(&[], &[], SOURCES).unwrap();
+    let [shop, crm] = &config.sources[..] else { panic!("{:?}", config.sources) };
+    assert_eq!((&*shop.name, shop.database.kind()), ("my_shop", "sqlite"));
+    assert_eq!(shop.tables, [TableSettings::all_of("*")]);
+    let Database::Postgres(postgres) = &crm.database else { panic!("{crm:?}") };
+    assert_eq!(
+        (&*crm.name, postgres.slot.as_deref(), postgres.publication.as_deref()),
+        ("crm", Some("one"), None)
+    );
+    let staff = TableSettings {
+        table: "people".into(),
+        name: Some("staff".into()),
+        columns: Some(vec!["id".into(), "name".into()]),
+        filter: Some("active".into()),
+    };
+    assert_eq!(crm.tables, [TableSettings::all_of("sales.*"), staff]);
+    // Nobody who looks at the configuration learns the password, and what is printed says the same otherwise.
+    for shown in [config.effective.to_string(), config.effective.json().to_string(), format!("{config:?}")] {
+        assert!(!shown.contains("pass@word") && !shown.contains("s3cr3t"), "{shown}");
+    }
+    let again = read(&[], &[], &config.effective.to_string()).unwrap();
+    assert_eq!(
+        again.sources.iter().map(|source| &source.tables).collect::<Vec<_>>(),
+        [&shop.tables, &crm.tables]
+    );
+}
+
+#[test]
+fn one_source_is_given_by_flags_or_variables() {
+    let flags = [("source", "sqlite:shop.db"), ("table", "orders, stock"), ("setup", "true")];
+    let config = read(&flags, &[("RIACHO_SOURCE", "postgres://db/else")], "").unwrap();
+    let [shop] = &config.sources[..] else { panic!("{:?}", config.sources) };
+    assert_eq!(shop.database, Database::Sqlite(SqliteSettings { path: "shop.db".into(), setup: true }));
+    assert_eq!(shop.tables, ["orders", "stock"].map(TableSettings::all_of));
+    let config = read(&[], &[("RIACHO_SOURCE", "postgres://db/else")], "").unwrap();
+    assert_eq!((&*config.sources[0].name, config.sources[0].database.kind()), ("else", "postgres"));
+}
+
+#[test]
+fn a_source_that_cannot_be_is_refused_with_what_is_wrong() {
+    let cases = [
+        (
+            "name = \"x\"",
+            "source: says not where rows come from: `sqlite = \"PATH\"` or `postgres = \"URL\"`",
+        ),
+        (
+            "sqlite = \"a\"\npostgres = \"postgres://b\"",
+            "source: has both `sqlite` and `postgres`; make it two sources",
+        ),
+        (
+            "sqlite = \"a\"\nname = \"Shop!\"",
+            "source: the name `Shop!` is not made of 1 to 40 small letters, digits and `_`; give it one with `name`",
+        ),
+        (
+            "sqlite = \"a\"\ntables = [1]",
+            "source.tables: expected a list of names of tables, got `something else in the list`",
+        ),
+        (
+            "sqlite = \"a\"\ntables = [{ table = \"t\", rename = \"u\" }]",
+            "source.tables: a table has no `rename`; there are table, as, columns, where",
+        ),
+        (
+            "sqlite = \"a\"\ntables = [{ table = \"t*\", as = \"u\" }]",
+            "source: `t*` is a pattern, which `as` cannot rename",
+        ),
+        ("sqlit = \"a\"", "no setting is called `source.sqlit`; did you mean `source.sqlite`?"),
+    ];
+    for (text, want) in cases {
+        let problems = read(&[], &[], &format!("[[source]]\n{text}")).expect_err(text).to_string();
+        assert!(problems.lines().any(|line| line.ends_with(want)), "{text}: {problems}");
+    }
+    let twice = "[[source]]\nsqlite = \"a.db\"\ntables = [\"t\"]\n[[source]]\nsqlite = \"b/a.db\"\ntables = [\"t\"]\n";
+    check_file(
+        twice,
+        "riacho.toml:4: source: another one is called `a` (riacho.toml:1); give it another `name`\n\
+         riacho.toml:4: source: `t` is a table of the source `a` too; rename one of them with `as`",
+    );
+    check_refused(
+        read(&[("table", "t")], &[], ""),
+        "--source: is missing: --table and --setup belong to a source",
+    );
+    let url = "mysql://u:secret@db/x";
+    check_refused(
+        read(&[("source", url)], &[], ""),
+        "--source: expected something like sqlite:shop.db or postgres://user@host/shop, got `mysql://***@db/x`",
+    );
+}
+
+#[test]
+fn patterns_of_tables_have_stars_for_any_text() {
+    let cases = [
+        ("*", "a", true),
+        ("a*", "ab", true),
+        ("a*", "b", false),
+        ("*a", "ba", true),
+        ("a*c*e", "abcde", true),
+    ];
+    let more = [
+        ("a*c*e", "ace", true),
+        ("a*c*e", "ae", false),
+        ("ab*ba", "aba", false),
+        ("a", "a", true),
+        ("a", "ab", false),
+    ];
+    for (pattern, table, want) in cases.into_iter().chain(more) {
+        assert_eq!(TableSettings::all_of(pattern).matches(table), want, "{pattern} {table}");
     }
 }
