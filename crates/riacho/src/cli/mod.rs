@@ -14,6 +14,8 @@ mod publish;
 mod follow;
 /// `log inspect`, `log verify`, `log repair`.
 mod log;
+/// `source setup`, `source teardown`, `source check`.
+mod source;
 /// `bench`.
 mod bench;
 /// What `publish` and `follow` share: the server's address, its answers, waiting before another try.
@@ -71,6 +73,9 @@ enum Command {
     /// Look into a log while no server runs on it.
     #[command(subcommand)]
     Log(log::Log),
+    /// Prepare a database to be a source, and see whether it is.
+    #[command(subcommand)]
+    Source(source::Source),
     /// Print the version.
     Version,
     /// Print shell completions, e.g. `riacho completions bash > /etc/bash_completion.d/riacho`.
@@ -119,6 +124,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: Vec<(OsString, OsStrin
         Command::Bench(bench) => bench.run(&env),
         Command::Check(check) => check.run(&env),
         Command::Log(log) => log.run(&env),
+        Command::Source(source) => source.run(),
         Command::Version => print(format_args!("riacho {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => completions(shell),
     };

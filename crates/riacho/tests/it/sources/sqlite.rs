@@ -2,7 +2,7 @@
 
 use crate::{
     live_tables::{Reader, told},
-    support::{TestServer, until},
+    support::{TestServer, run, until},
 };
 use riacho::source::{Reload, 
     Database, SourceInfo, SourceSettings, Sources, SqliteSettings, TableSettings,
@@ -67,8 +67,10 @@ impl Shop {
         }
     }
 
-    fn shell(&self, sql: &str) {
-        shell(&self.path, sql);
+    /// Runs `sql` in SQLite's shell. The source runs on meanwhile: it may have to end a read before the shell can write.
+    async fn shell(&self, sql: &str) {
+        let (path, sql) = (self.path.clone(), sql.to_owned());
+        tokio::task::spawn_blocking(move || shell(&path, &sql)).await.unwrap();
     }
 
     /// Stops the source as if it were killed, and begins it anew.
@@ -141,7 +143,7 @@ async fn a_page_gets_the_rows_of_a_file_and_what_any_program_changes() {
         json!({"1": {"id": 1, "item": "tea", "email": "a@x"}, "2": {"id": 2, "item": "milk", "email": "b@x"}})
     );
 
-    shop.shell("UPDATE orders SET item = 'cake' WHERE id = 1;");
+    shop.shell("UPDATE orders SET item = 'cake' WHERE id = 1;").await;
     page.group().await;
     python(&shop.path, "db.execute(\"INSERT INTO orders VALUES (3, 'rye', NULL)\"); db.commit()");
     page.group().await;
@@ -158,11 +160,12 @@ async fn changes_of_one_commit_are_one_transaction() {
     let shop = Shop::open(ORDERS, &["orders"]).await;
     let mut page = shop.read("orders").await;
     page.group().await;
-    shop.shell("BEGIN; UPDATE orders SET item = 'x'; INSERT INTO orders VALUES (3, 'x', NULL); COMMIT;");
+    shop.shell("BEGIN; UPDATE orders SET item = 'x'; INSERT INTO orders VALUES (3, 'x', NULL); COMMIT;")
+        .await;
     page.group().await;
     assert!(page.rows.len() == 3 && page.rows.values().all(|row| row["item"] == "x"), "{:?}", page.rows);
 
-    shop.shell("BEGIN; UPDATE orders SET item = 'never'; ROLLBACK; DELETE FROM orders;");
+    shop.shell("BEGIN; UPDATE orders SET item = 'never'; ROLLBACK; DELETE FROM orders;").await;
     page.until(json!({})).await;
     assert!(page.seen.iter().all(|message| message["value"]["item"] != "never"), "{:?}", page.seen);
 }
@@ -172,17 +175,18 @@ async fn what_replace_removes_is_removed() {
     let sql = format!("{ORDERS} CREATE UNIQUE INDEX lower ON orders(lower(item)) WHERE item IS NOT NULL;");
     let shop = Shop::open(&sql, &["orders"]).await;
     let mut page = shop.read("orders").await;
-    shop.shell("PRAGMA recursive_triggers = OFF; REPLACE INTO orders VALUES (1, 'rye', 'c@x');");
+    shop.shell("PRAGMA recursive_triggers = OFF; REPLACE INTO orders VALUES (1, 'rye', 'c@x');").await;
     page.until(json!({"1": {"id": 1, "item": "rye", "email": "c@x"}, "2": {"id": 2, "item": "milk", "email": "b@x"}}))
         .await;
-    shop.shell("PRAGMA recursive_triggers = OFF; REPLACE INTO orders VALUES (3, 'oat', 'b@x');");
+    shop.shell("PRAGMA recursive_triggers = OFF; REPLACE INTO orders VALUES (3, 'oat', 'b@x');").await;
     page.until(
         json!({"1": {"id": 1, "item": "rye", "email": "c@x"}, "3": {"id": 3, "item": "oat", "email": "b@x"}}),
     )
     .await;
-    shop.shell("PRAGMA recursive_triggers = OFF; UPDATE OR REPLACE orders SET email = 'c@x' WHERE id = 3;");
+    shop.shell("PRAGMA recursive_triggers = OFF; UPDATE OR REPLACE orders SET email = 'c@x' WHERE id = 3;")
+        .await;
     page.until(json!({"3": {"id": 3, "item": "oat", "email": "c@x"}})).await;
-    shop.shell("PRAGMA recursive_triggers = OFF; REPLACE INTO orders VALUES (4, 'OAT', 'd@x');");
+    shop.shell("PRAGMA recursive_triggers = OFF; REPLACE INTO orders VALUES (4, 'OAT', 'd@x');").await;
     page.until(json!({"4": {"id": 4, "item": "OAT", "email": "d@x"}})).await;
 }
 
@@ -194,7 +198,8 @@ async fn what_is_ignored_stays() {
         "INSERT OR IGNORE INTO orders VALUES (7, 'x', 'a@x');
          INSERT INTO orders VALUES (8, 'y', 'b@x') ON CONFLICT (email) DO UPDATE SET item = excluded.item;
          INSERT INTO orders VALUES (9, 'z', 'z@x') ON CONFLICT DO NOTHING;",
-    );
+    )
+    .await;
     let rows = json!({
         "1": {"id": 1, "item": "tea", "email": "a@x"},
         "2": {"id": 2, "item": "y", "email": "b@x"},
@@ -209,7 +214,7 @@ async fn a_row_whose_key_changes_is_another_row() {
     let shop = Shop::open(ORDERS, &["orders"]).await;
     let mut page = shop.read("orders").await;
     page.group().await;
-    shop.shell("UPDATE orders SET id = 20 WHERE id = 2;");
+    shop.shell("UPDATE orders SET id = 20 WHERE id = 2;").await;
     page.group().await;
     assert_eq!(page.operations().split_off(2), told(&[("delete", "2"), ("insert", "20")]));
 }
@@ -244,7 +249,8 @@ async fn keys_are_of_any_shape() {
         "UPDATE pairs SET a = 'z' WHERE a = 'x'; DELETE FROM pairs WHERE a = 'y';
          UPDATE words SET w = 'TEA' WHERE w = 'tea'; REPLACE INTO words VALUES ('MILK', 3);
          DELETE FROM bytes WHERE b = x'00ff';",
-    );
+    )
+    .await;
     shop.until_rows("words", json!({"TEA": {"w": "TEA", "v": 1}, "MILK": {"w": "MILK", "v": 3}})).await;
     shop.until_rows("pairs", json!({"[1,\"z\"]": {"a": "z", "n": 1, "v": null}})).await;
     shop.until_rows("bytes", json!({"text": {"b": "text", "rowid": null, "oid": null, "_rowid_": null}}))
@@ -257,12 +263,12 @@ async fn a_source_that_was_killed_misses_nothing_and_repeats_nothing() {
     let mut page = shop.read("orders").await;
     page.group().await;
     shop.stop().await;
-    shop.shell("INSERT INTO orders VALUES (3, 'x', NULL); DELETE FROM orders WHERE id = 1;");
+    shop.shell("INSERT INTO orders VALUES (3, 'x', NULL); DELETE FROM orders WHERE id = 1;").await;
     shop.start().await;
     page.group().await;
     shop.restart().await;
     shop.until("live").await;
-    shop.shell("UPDATE orders SET item = 'y' WHERE id = 3;");
+    shop.shell("UPDATE orders SET item = 'y' WHERE id = 3;").await;
     page.group().await;
     let mut operations = page.operations().split_off(2);
     operations[..2].sort();
@@ -277,8 +283,8 @@ async fn a_file_that_was_restored_is_compared() {
         let mut page = shop.read("orders").await;
         page.group().await;
         let copy = shop.directory.path().join("copy.db");
-        shop.shell(&format!("VACUUM INTO '{}';", copy.display()));
-        shop.shell("UPDATE orders SET item = 'lost' WHERE id = 1; DELETE FROM orders WHERE id = 2;");
+        shop.shell(&format!("VACUUM INTO '{}';", copy.display())).await;
+        shop.shell("UPDATE orders SET item = 'lost' WHERE id = 1; DELETE FROM orders WHERE id = 2;").await;
         page.group().await;
         if in_place {
             shop.stop().await;
@@ -287,7 +293,7 @@ async fn a_file_that_was_restored_is_compared() {
                 &copy,
                 "UPDATE orders SET item = 'other' WHERE id = 2; UPDATE orders SET item = 'more' WHERE id = 2;",
             );
-            shop.shell(&format!(".restore '{}'", copy.display()));
+            shop.shell(&format!(".restore '{}'", copy.display())).await;
             shop.start().await;
         } else {
             shell(&copy, "UPDATE orders SET item = 'more' WHERE id = 2;");
@@ -298,7 +304,7 @@ async fn a_file_that_was_restored_is_compared() {
         });
         page.until(rows).await;
         assert_eq!(page.resets, Vec::<Value>::new());
-        shop.shell("DELETE FROM orders;");
+        shop.shell("DELETE FROM orders;").await;
         page.until(json!({})).await;
     }
 }
@@ -313,21 +319,22 @@ async fn a_table_that_is_made_anew_is_compared() {
          INSERT INTO new (id, item) SELECT id, item FROM orders WHERE id = 2;
          DROP TABLE orders; ALTER TABLE new RENAME TO orders; COMMIT;
          INSERT INTO orders VALUES (3, 'x', 1);",
-    );
+    )
+    .await;
     page.until(json!({"2": {"id": 2, "item": "milk", "n": 5}, "3": {"id": 3, "item": "x", "n": 1}})).await;
-    shop.shell("ALTER TABLE orders ADD COLUMN note TEXT; ALTER TABLE orders DROP COLUMN n;");
+    shop.shell("ALTER TABLE orders ADD COLUMN note TEXT; ALTER TABLE orders DROP COLUMN n;").await;
     page.until(
         json!({"2": {"id": 2, "item": "milk", "note": null}, "3": {"id": 3, "item": "x", "note": null}}),
     )
     .await;
-    shop.shell("ALTER TABLE orders RENAME COLUMN id TO no; UPDATE orders SET note = 'n' WHERE no = 3;");
+    shop.shell("ALTER TABLE orders RENAME COLUMN id TO no; UPDATE orders SET note = 'n' WHERE no = 3;").await;
     page.until(
         json!({"2": {"no": 2, "item": "milk", "note": null}, "3": {"no": 3, "item": "x", "note": "n"}}),
     )
     .await;
-    shop.shell("DROP TABLE orders;");
+    shop.shell("DROP TABLE orders;").await;
     page.until(json!({})).await;
-    shop.shell("CREATE TABLE orders (id INTEGER PRIMARY KEY); INSERT INTO orders VALUES (1);");
+    shop.shell("CREATE TABLE orders (id INTEGER PRIMARY KEY); INSERT INTO orders VALUES (1);").await;
     page.until(json!({"1": {"id": 1}})).await;
     assert_eq!(page.resets, Vec::<Value>::new());
 }
@@ -337,9 +344,9 @@ async fn triggers_that_were_dropped_come_back_with_a_comparison() {
     let shop = Shop::open(ORDERS, &["orders"]).await;
     let mut page = shop.read("orders").await;
     page.group().await;
-    shop.shell("DROP TRIGGER _riacho_delete_orders; DELETE FROM orders WHERE id = 1; VACUUM;");
+    shop.shell("DROP TRIGGER _riacho_delete_orders; DELETE FROM orders WHERE id = 1; VACUUM;").await;
     page.until(json!({"2": {"id": 2, "item": "milk", "email": "b@x"}})).await;
-    shop.shell("DROP TABLE _riacho_changes;");
+    shop.shell("DROP TABLE _riacho_changes;").await;
     shop.until("live").await;
     shop.until_rows("orders", json!({"2": {"id": 2, "item": "milk", "email": "b@x"}})).await;
     until("the table of changes", async || {
@@ -354,7 +361,7 @@ async fn triggers_that_were_dropped_come_back_with_a_comparison() {
 async fn a_table_that_comes_later_and_fits_a_pattern_is_read() {
     let shop = Shop::open(ORDERS, &["*"]).await;
     shop.until("live").await;
-    shop.shell("CREATE TABLE items (id TEXT PRIMARY KEY); INSERT INTO items VALUES ('a');");
+    shop.shell("CREATE TABLE items (id TEXT PRIMARY KEY); INSERT INTO items VALUES ('a');").await;
     shop.until_rows("items", json!({"a": {"id": "a"}})).await;
     assert_eq!(shop.sources.list()[0].tables.len(), 2);
 }
@@ -370,11 +377,13 @@ async fn columns_and_filters_are_the_databases_work() {
     let shop = Shop::with(ORDERS, vec![wanted], true).await;
     let mut page = shop.read("mine").await;
     page.until(json!({"1": {"id": 1, "item": "tea"}})).await;
-    shop.shell("UPDATE orders SET item = 'milk' WHERE id = 1; UPDATE orders SET item = 'rye' WHERE id = 2;");
+    shop.shell("UPDATE orders SET item = 'milk' WHERE id = 1; UPDATE orders SET item = 'rye' WHERE id = 2;")
+        .await;
     page.until(json!({"2": {"id": 2, "item": "rye"}})).await;
     shop.shell(
         "UPDATE orders SET email = 'other' WHERE id = 2; UPDATE orders SET item = 'oat' WHERE id = 2;",
-    );
+    )
+    .await;
     page.until(json!({"2": {"id": 2, "item": "oat"}})).await;
     assert_eq!(page.operations().last(), told(&[("update", "2")]).last());
 }
@@ -397,7 +406,7 @@ async fn setup_is_asked_for_done_and_undone() {
     shop.sources.resume("shop").await;
     shop.until("live").await;
 
-    shop.stop_sources().await;
+    shop.sources.stop().await;
     teardown(&shop.path).unwrap();
     let db = Connection::open(&shop.path).unwrap();
     let left: i64 = db
@@ -406,6 +415,41 @@ async fn setup_is_asked_for_done_and_undone() {
         })
         .unwrap();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn the_commands_set_up_check_and_undo() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shop.db");
+    shell(&path, ORDERS);
+    let source = async |args: &[&str]| {
+        let output = run(directory.path(), &[&["source"], args].concat()).await;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    let tables = ["sqlite:shop.db", "--table", "orders"];
+    let with = |words: &[&'static str]| [words, tables.as_slice()].concat();
+
+    let (code, out, err) = source(&with(&["check"])).await;
+    assert!(code == 1 && out.contains("CREATE TRIGGER") && err.contains("cannot be a source"), "{out} {err}");
+    let (_, preview, _) = source(&with(&["setup", "--preview"])).await;
+    let (code, ran, _) = source(&with(&["setup"])).await;
+    assert!(code == 0 && ran == preview && ran.contains("CREATE TRIGGER"), "{ran}");
+    let (code, out, _) = source(&with(&["check"])).await;
+    assert!(
+        code == 0 && out.contains("advice: the file is not in WAL mode") && out.contains("can be"),
+        "{out}"
+    );
+    let (code, out, _) = source(&["teardown", "sqlite:shop.db"]).await;
+    assert!(code == 0 && out.contains("DROP TABLE"), "{out}");
+    assert_eq!(source(&["teardown", "sqlite:shop.db"]).await, (0, String::new(), String::new()));
+
+    let (code, _, err) = source(&["check", "shop.db", "--table", "orders"]).await;
+    assert!(code == 2 && err.contains("sqlite:shop.db"), "{err}");
+    let (code, _, err) = source(&["setup", "sqlite:none.db", "--table", "orders"]).await;
+    assert!(code == 1 && err.contains("riacho: there is no file none.db"), "{err}");
+    let (code, _, err) = source(&["setup", "sqlite:shop.db", "--table", "order"]).await;
+    assert!(code == 1 && err.contains("riacho: did you mean `orders`?"), "{err}");
 }
 
 #[tokio::test]
@@ -482,11 +526,5 @@ async fn writers_in_wal_and_rollback_mode_are_both_heard() {
         let writers = [write(100), write(200)];
         until("all rows", async || (shop.rows("orders").len() == 102).then_some(())).await;
         writers.into_iter().for_each(|writer| writer.join().unwrap());
-    }
-}
-
-impl Shop {
-    async fn stop_sources(&self) {
-        self.sources.stop().await;
     }
 }
