@@ -1,7 +1,7 @@
 //! `source setup`, `source teardown`, `source check`: what a database needs before it can be a source.
 
 use super::{Failure, print};
-use crate::source::sqlite;
+use crate::source::{Finding, sqlite};
 use clap::{Args, Subcommand};
 use riacho_core::source::machine::Fault;
 use std::path::PathBuf;
@@ -69,7 +69,7 @@ impl Source {
     }
 }
 
-fn report(findings: &[sqlite::Finding]) -> Result<(), Failure> {
+fn report(findings: &[Finding]) -> Result<(), Failure> {
     for finding in findings {
         let kind = if finding.fatal { "missing" } else { "advice" };
         print(format_args!("{kind}: {}\n", finding.message))?;
