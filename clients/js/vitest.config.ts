@@ -2,5 +2,5 @@ import { defineConfig } from 'vitest/config'
 
 // One file after the other: each has servers, one a browser.
 export default defineConfig({
-  test: { include: ['test/**/*.test.ts'], fileParallelism: false, testTimeout: 180_000, hookTimeout: 60_000 },
+  test: { include: ['test/**/*.test.ts'], fileParallelism: false, execArgv: ['--experimental-websocket'], testTimeout: 180_000, hookTimeout: 60_000 },
 })

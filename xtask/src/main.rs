@@ -16,6 +16,8 @@ mod tidy;
 mod fuzz;
 /// Chromium and nginx against the real binary.
 mod browser;
+/// The JavaScript client, and its build within the server.
+mod client;
 /// Riacho and other servers under load.
 mod bench;
 /// Running other programs, in the root of the repository.
@@ -41,6 +43,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["test" | "ci"] => test::run()?,
         ["setup"] => setup::run()?,
         ["tidy"] => tidy::run()?,
+        ["client"] => client::renew()?,
         ["browser", names @ ..] => browser::run(names)?,
         ["bench", flags @ ..] => bench::run(flags)?,
         ["fuzz"] => fuzz::run(None, SECONDS)?,
@@ -65,6 +68,7 @@ cargo xtask COMMAND
   test, ci                      everything that must hold, the cheap first; stops at the first failure
   setup                         installs what the tests need (Debian packages when root, else names them; npm ci; PostgreSQL 14 to 18)
   tidy                          the rules of the repository that no compiler checks
+  client                        builds clients/js, and renews the scripts in crates/riacho/assets that the server serves
   fuzz [TARGET] [--seconds N]   runs the fuzz targets, or one, for N seconds each (10)
   browser [FILE...]             Chromium and nginx against the real binary: all of tests/browser, or some of its files
   bench [FLAG...]               Riacho and other servers under load, on this machine: tables and picture of bench/README.md

@@ -1,7 +1,7 @@
 //! Everything that must hold, step by step, the cheap steps first.
 
 use crate::{
-    SECONDS, bench, browser,
+    SECONDS, bench, browser, client,
     command::{command, root, run as run_command, succeeds, target},
     fuzz, setup, tidy,
 };
@@ -55,7 +55,7 @@ const STEPS: &[Step] = &[
         act: || bench::run(&["--quick"]),
     },
     Step { heading: "browser", alone: "cargo xtask browser", act: || browser::run(&[]) },
-    Step { heading: "JavaScript client", alone: "npm --prefix clients/js test", act: client },
+    Step { heading: "JavaScript client", alone: "npm --prefix clients/js test", act: client::test },
     Step { heading: "fuzz", alone: "cargo xtask fuzz", act: || fuzz::run(None, SECONDS) },
 ];
 
@@ -69,25 +69,6 @@ fn peers() -> Result<()> {
     clippy.arg("--target-dir").arg(target().join("bench/peers"));
     run_command(clippy.args(["--all-targets", "--", "-D", "warnings"]))?;
     cargo(&["fmt", "--check", "--manifest-path", "bench/peers/Cargo.toml"])
-}
-
-/// The client's package as it would be published, and its tests against the real binary.
-fn client() -> Result<()> {
-    cargo(&["build", "--bin", "riacho"])?;
-    let steps: [&[&str]; 5] = [
-        &["ci", "--no-audit", "--no-fund", "--loglevel=error"],
-        &["run", "build"],
-        &["run", "check"],
-        &["test"],
-        &["run", "pack:check"],
-    ];
-    for args in steps {
-        let mut npm = command("npm", args);
-        run_command(
-            npm.current_dir(root().join("clients/js")).env("RIACHO_BIN", target().join("debug/riacho")),
-        )?;
-    }
-    Ok(())
 }
 
 /// Licences, sources and doubles always; known vulnerabilities are for a scheduled job, since they change with no commit.

@@ -12,8 +12,8 @@ export class RiachoError extends Error {
   /** Whether trying again can help. */
   readonly retry: boolean
 
-  constructor(code: string, message: string, retry = true, cause?: unknown) {
-    super(message, { cause })
+  constructor(code: string, retry = true, cause?: unknown) {
+    super(`${cause ?? code}`, { cause })
     this.name = 'RiachoError'
     this.code = code
     this.retry = retry
@@ -27,7 +27,7 @@ export class ProblemError extends RiachoError {
   readonly problem: Problem
 
   constructor(status: number, problem: Problem) {
-    super(problem.code, problem.detail, problem.retry)
+    super(problem.code, problem.retry, problem.detail || problem.code)
     this.status = status
     this.problem = problem
   }

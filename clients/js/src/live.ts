@@ -1,8 +1,8 @@
 // What streams and tables share: one connection, who is told of it, and `for await` over what comes.
 
-import { connection, requests, type Connection, type ConnectOptions, type Requests, type Sink } from './connect.js'
+import { connection, type ConnectOptions, type Link, type Requests, type Sink } from './connect.js'
 import { RiachoError } from './error.js'
-import type { Place, State, Transport } from './state.js'
+import { pause, refused, resume, type Place, type Transport } from './state.js'
 
 /** What comes of a server for as long as one likes. It connects with its first reader. */
 export abstract class Live<T> {
@@ -17,28 +17,27 @@ export abstract class Live<T> {
 
   protected readonly requests: Requests
   protected readonly sink: Sink
-  #connection: Connection
+  #link: Link
   #queues = new Set<Queue<T>>()
-  #starting = false
 
   protected constructor(url: string | URL, options: ConnectOptions, sink: Omit<Sink, 'changed'>) {
-    this.sink = Object.assign(sink, { changed: (place: Place, error?: RiachoError) => this.#changed(place, error) })
-    this.requests = requests(url, options)
-    this.#connection = connection(this.requests, options, this.sink)
-  }
-
-  get #state(): State {
-    return this.#connection.state()
+    this.sink = sink as Sink
+    this.sink.changed = (place: Place, error?: RiachoError): void => {
+      if (place === 'closed') this.ended(error as RiachoError)
+      for (const queue of this.#queues) queue._wake?.()
+      call(error ? (this.error ? this.onclose : this.onerror) : this.onopen, error as RiachoError)
+    }
+    this.requests = this.#link = connection(url, options, this.sink)
   }
 
   /** Where the connection is. */
   get state(): Place {
-    return this.#state.place
+    return this.#link._state.place
   }
 
   /** The transport that is used, or will be next. */
-  get transport(): Transport | undefined {
-    return this.#state.order[this.#state.index]
+  get transport(): Transport {
+    return this.#link._state._by
   }
 
   /** Everything up to here was given to the readers; empty as long as there is no such place. */
@@ -47,28 +46,26 @@ export abstract class Live<T> {
   }
 
   close(): void {
-    this.#connection.close(new RiachoError('closed', 'it was closed', false))
+    this.#link._tell(refused, new RiachoError('closed', false))
   }
 
   /** Connects in a moment, so that all readers of this turn see what comes first. One of them may want a type, or all. */
   protected start(want?: string | true): void {
-    if (want) this.#connection.want(want === true ? undefined : want)
-    if (this.#starting) return
-    this.#starting = true
-    queueMicrotask(() => this.#connection.start())
+    if (want) this.#link._want(want)
+    queueMicrotask(() => this.#link._start())
   }
 
   /** For each `for await`. */
   protected push(item: T): void {
     for (const queue of this.#queues) {
-      if (queue.items.push(item) >= QUEUE_MAX) this.#connection.tell({ on: 'pause' })
-      queue.wake?.()
+      if (queue.push(item) >= QUEUE_MAX) this.#link._tell(pause)
+      queue._wake?.()
     }
   }
 
   /** What is pushed from now on. It ends where this is closed, and throws where it cannot go on. */
   protected read(): AsyncGenerator<T, void, void> {
-    const queue: Queue<T> = { items: [] }
+    const queue: Queue<T> = []
     this.#queues.add(queue)
     return this.#drain(queue)
   }
@@ -77,32 +74,22 @@ export abstract class Live<T> {
     try {
       for (;;) {
         // A slow reader holds the connection up, rather than memory.
-        const had = queue.items.splice(0)
-        if (had.length) {
-          yield* had
-          this.#resume()
-        } else if (!this.error) await new Promise<void>((wake) => (queue.wake = wake))
-        else if (ENDS.includes(this.error.code)) return
-        else throw this.error
+        yield* queue.splice(0)
+        this.#resume()
+        if (queue.length) continue
+        if (this.error) break
+        await new Promise<void>((wake) => (queue._wake = wake))
       }
     } finally {
       this.#queues.delete(queue)
       this.#resume()
     }
+    // What was asked for has no cause, and is no failure of a loop.
+    if (this.error.cause) throw this.error
   }
 
   #resume(): void {
-    if ([...this.#queues].every(({ items }) => items.length < QUEUE_MAX)) this.#connection.tell({ on: 'resume' })
-  }
-
-  #changed(place: Place, error?: RiachoError): void {
-    if (!error) call(this.onopen)
-    else if (place !== 'closed') call(this.onerror, error)
-    else {
-      this.ended(error)
-      for (const { wake } of this.#queues) wake?.()
-      call(this.onclose, error)
-    }
+    if ([...this.#queues].every(({ length }) => length < QUEUE_MAX)) this.#link._tell(resume)
   }
 
   protected ended(error: RiachoError): void {
@@ -110,25 +97,14 @@ export abstract class Live<T> {
   }
 }
 
-interface Queue<T> {
-  items: T[]
-  wake?: () => void
+interface Queue<T> extends Array<T> {
+  _wake?: () => void
 }
 
-/** Calls what others wrote; what it throws is theirs and stops nothing here. */
-export const call = <A extends unknown[]>(listener: ((...args: A) => void) | null, ...args: A): void => {
-  try {
-    listener?.(...args)
-  } catch (err) {
-    queueMicrotask(() => {
-      throw err
-    })
-  }
-}
+/** Calls what others wrote; what it throws is theirs, is reported as a rejection, and stops nothing here. */
+export const call = async <A extends unknown[]>(listener: ((...args: A) => void) | null, ...args: A): Promise<void> => listener?.(...args)
 
 /** How much waits for one reader; then nothing more is taken from the server until it was read. */
 export const QUEUE_MAX = 1_000
-/** To be closed is no failure of a loop. */
-const ENDS = ['closed', 'aborted', 'stream_closed']
 export const MESSAGE = 'message'
 export const RESET = 'riacho.reset'

@@ -12,6 +12,44 @@ export interface ParserSink {
 }
 
 /**
+ * As `parser`, of text: what it returns takes pieces of a body without its byte order mark. It runs in browsers of ES5.
+ *
+ * @throws RangeError from what is returned, where an event is larger than `EVENT_CHARS_MAX`
+ */
+export const textParser = (sink: ParserSink): ((text: string) => void) => {
+  /** The line that is not complete. */
+  let rest = ''
+  /** A line ended in CR at the end of a chunk: a LF that follows belongs to it. */
+  let cr = false
+  /** Of each line of data, a line break and the line. */
+  let data = ''
+  let type = ''
+  let id = ''
+  const parseLine = (line: string): void => {
+    const [, name, value = ''] = /^([^:]*):? ?([^]*)$/.exec(line) as string[]
+    if (!line) {
+      if (data) sink.event({ type: type || 'message', data: data.slice(1), id })
+      else sink.block?.(id)
+      data = type = ''
+    } else if (name === 'data') data += `\n${value}`
+    else if (name === 'event') type = value
+    else if (name === 'id' && !/\0/.test(value)) id = value
+    else if (name === 'retry' && /^[0-9]+$/.test(value)) sink.retry?.(+value)
+  }
+  return (text) => {
+    if (!text) return
+    if (cr && text[0] === '\n') text = text.slice(1)
+    cr = /\r$/.test(text)
+    // Only what is new is searched, so a long line in many chunks costs its length.
+    const lines = text.split(/\r\n?|\n/)
+    lines[0] = rest + (lines[0] as string)
+    rest = lines.pop() as string
+    lines.forEach(parseLine)
+    if (data.length + rest.length > EVENT_CHARS_MAX) throw new RangeError('too large')
+  }
+}
+
+/**
  * Parses one body. What it returns takes the bytes, cut anywhere; a byte order mark at their beginning is passed over, and
  * what is no UTF-8 becomes U+FFFD. Where the body ends, what is unfinished is dropped: there is nothing to call.
  *
@@ -19,41 +57,8 @@ export interface ParserSink {
  */
 export const parser = (sink: ParserSink): ((chunk: Uint8Array) => void) => {
   const decoder = new TextDecoder()
-  /** The line that is not complete. */
-  let rest = ''
-  /** A line ended in CR at the end of a chunk: a LF that follows belongs to it. */
-  let cr = false
-  let data: string[] = []
-  let size = 0
-  let type = ''
-  let id = ''
-  const parseLine = (line: string): void => {
-    const [, name, value = ''] = /^([^:]*):? ?(.*)$/s.exec(line) ?? []
-    if (!line) {
-      if (data.length) sink.event({ type: type || 'message', data: data.join('\n'), id })
-      else sink.block?.(id)
-      data = []
-      size = 0
-      type = ''
-    } else if (name === 'data') {
-      size += value.length + 1
-      data.push(value)
-    } else if (name === 'event') type = value
-    else if (name === 'id' && !value.includes('\0')) id = value
-    else if (name === 'retry' && /^[0-9]+$/.test(value)) sink.retry?.(+value)
-  }
-  return (chunk) => {
-    let text = decoder.decode(chunk, { stream: true })
-    if (!text) return
-    if (cr && text[0] === '\n') text = text.slice(1)
-    cr = text.endsWith('\r')
-    // Only what is new is searched, so a long line in many chunks costs its length.
-    const lines = text.split(/\r\n?|\n/)
-    lines[0] = rest + (lines[0] ?? '')
-    rest = lines.pop() ?? ''
-    lines.forEach(parseLine)
-    if (size + rest.length > EVENT_CHARS_MAX) throw new RangeError('an event is too large')
-  }
+  const push = textParser(sink)
+  return (chunk) => push(decoder.decode(chunk, { stream: true }))
 }
 
 /** Characters of one event; as much as a server may be configured to send (64 MiB), where each byte is escaped. */

@@ -97,4 +97,4 @@ export class Rows<R> {
 }
 
 /** Whether two JSON values are equal; the order of members counts, as it does for the server. */
-const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
+export const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)

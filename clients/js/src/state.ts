@@ -1,9 +1,9 @@
-// When to connect, by which transport, and when to give up: a pure function over a table. It must not know time, chance,
-// fetch or the DOM; what it decides comes back as effects.
+// When to connect, by which transport, and when to give up: pure functions, one for each thing that happens. They must not know
+// time, chance, fetch or the DOM: whoever acts for them does what belongs to the place that is entered.
 
 import type { RiachoError } from './error.js'
 
-export type Transport = 'eventsource' | 'fetch' | 'long-poll'
+export type Transport = 'eventsource' | 'fetch' | 'long-poll' | 'websocket' | 'shared'
 
 /**
  * Where a connection is: `idle` before its first reader, `connecting`, `open`, `waiting` before a reconnection, `offline`,
@@ -13,134 +13,82 @@ export type Place = 'idle' | 'connecting' | 'open' | 'waiting' | 'offline' | 'pa
 
 export interface State {
   readonly place: Place
+  /** Differs whenever a place was entered, also the same one anew. */
+  readonly _turn: number
   /** The best first. */
-  readonly order: readonly Transport[]
-  /** Which of `order` is used. */
-  readonly index: number
+  readonly _order: readonly [Transport, ...Transport[]]
+  /** Which of them is used. */
+  readonly _by: Transport
   /** Connections in a row that were not healthy. */
-  readonly failures: number
+  readonly _failures: number
+  /** Why the place was entered, if something failed. */
+  readonly _error?: RiachoError | undefined
 }
 
-/** What happens, and what is known of it. */
-export interface Events {
-  /** There is a reader. `index`: which transport worked before. */
-  start: { online: boolean; index: number }
-  /** The head of the answer is here. */
-  head: object
-  /** The first block is here, or the first page. */
-  opened: object
-  /** The connection ended, and may be tried again. */
-  lost: { error: RiachoError }
-  /** It ended for good. */
-  refused: { error: RiachoError }
-  /** An EventSource was silent; of heartbeats it says nothing. */
-  silent: object
-  /** This transport does not work here. */
-  unfit: { error: RiachoError }
-  /** The time to wait is over. */
-  due: object
-  /** It was open for a while. */
-  healthy: object
-  /** It is time to try a better transport. */
-  better: object
-  online: object
-  offline: object
-  /** The page was asleep, or away. */
-  wake: object
-  /** A reader has more than it takes. */
-  pause: object
-  resume: object
-  /** Other transports may be used from now on. */
-  order: { order: readonly Transport[] }
-}
+/** Something that happens, and what becomes of a state by it: the same state where it does not count in that place. */
+export type Step<V = void> = (state: State, value: V) => State
 
-export type Event = { [E in keyof Events]: { readonly on: E } & Events[E] }[keyof Events]
+const at = <V = void>(places: string, rule: Step<V>): Step<V> => (state, value) => places.includes(state.place) ? rule(state, value) : state
+const enter = (place: Place) => (state: State, _error?: unknown): State =>
+  ({ ...state, place, _turn: state._turn + 1, _error: _error as RiachoError | undefined })
+const connect = enter('connecting')
 
-/** Times that the machine names and whoever acts for it knows. */
-export type Watch = 'head' | 'first' | 'silence'
+const BUSY = 'connecting open'
+const BEGUN = `${BUSY} waiting`
+const ANY = `${BEGUN} idle offline paused`
 
-export type Effect =
-  /** Ends what is open, and connects. */
-  | readonly ['connect', Transport]
-  /** Ends what is open, and what is waited for. */
-  | readonly ['disconnect']
-  /** Say what is wrong if nothing comes for so long. */
-  | readonly ['watch', Watch]
-  /** Say `due` after a random time: at least what the server told, and of a span that doubles with each failure. */
-  | readonly ['wait', State]
-  /** Ask whether anything is missing, and say so. */
-  | readonly ['probe']
-  /** Say so after a while. */
-  | readonly ['alarm', 'healthy' | 'better']
-  | readonly ['remember', Transport]
-  /** Say so to whoever reads. */
-  | readonly ['say', RiachoError?]
+const first = (state: State): State => ({ ...state, _by: state._order[0] })
+const next = ({ _order, _by }: State): Transport | undefined => _order[_order.indexOf(_by) + 1]
+/** The same transport, where it may be used. */
+const within = (state: State, _by = state._by): State => (state._order.includes(_by) ? { ...state, _by } : first(state))
 
-type Result = readonly [State, readonly Effect[]]
-type Step<E extends keyof Events> = (state: State, event: Events[E]) => Result
-type Steps = { readonly [E in keyof Events]: Step<E> }
+/** There is a reader; which transport worked before. */
+export const start: Step<Transport | undefined> = at('idle', (state, by) => connect(within(state, by)))
 
-/** What comes of `event` in `state`. */
-export function step(state: State, event: Event): Result {
-  return (TABLE[state.place][event.on] as Step<keyof Events>)(state, event as never)
-}
+/** The first block is here, or the first page. */
+export const opened: Step = at('connecting', enter('open'))
 
-const stay = (state: State): Result => [state, []]
-const used = (state: State): Transport => state.order[state.index] ?? 'fetch'
-const to = (place: Place, ...effects: Effect[]) => (state: State): Result => [{ ...state, place }, effects]
+/**
+ * The connection ended, and may be tried again. What opens and is cut, again and again, may be cut by something on the way: the
+ * next transport may fare better.
+ */
+export const lost: Step<RiachoError> = at(BUSY, (state, error) =>
+  wait(state, error, state.place === 'open' && state._failures >= CUTS ? next(state) : state._by))
 
-const connect = (state: State): Result => [
-  { ...state, place: 'connecting' },
-  [['connect', used(state)], ['watch', 'head']],
-]
-const lost: Step<'lost'> = (state, { error }) => [
-  { ...state, place: 'waiting', failures: state.failures + 1 },
-  [['disconnect'], ['say', error], ['wait', state]],
-]
-const refused: Step<'refused'> = (state, { error }) => [
-  { ...state, place: 'closed' },
-  [['disconnect'], ['say', error]],
-]
-/** The next transport at once; after the last one it is a failure like any other. */
-const demote = (state: State, { error }: { error: RiachoError }): Result => {
-  const index = state.index + 1
-  if (index >= state.order.length) return lost({ ...state, index: 0 }, { error })
-  const [next, effects] = connect({ ...state, index })
-  return [next, [['say', error], ...effects]]
-}
-const offline = to('offline', ['disconnect'])
-const pause = to('paused', ['disconnect'])
-/** What was connected begins anew only where it may not go on as it is. */
-const reorder = (again: (state: State) => Result): Step<'order'> => (state, { order }) => {
-  const index = order.indexOf(used(state))
-  return index < 0 ? again({ ...state, order, index: 0 }) : [{ ...state, order, index }, []]
-}
+/** This transport does not work here. The next at once; after the last one it is a failure like any other. */
+export const unfit: Step<RiachoError> = at(BUSY, (state, error) => {
+  const _by = next(state)
+  return _by ? connect({ ...state, _by }, error) : wait(state, error)
+})
 
-const nothing: Steps = {
-  start: stay, head: stay, opened: stay, lost: stay, refused, silent: stay, unfit: stay, due: stay, healthy: stay, better: stay,
-  online: stay, offline: stay, wake: stay, pause: stay, resume: stay, order: reorder(stay),
-}
+const wait = (state: State, error: RiachoError, _by = state._order[0]): State =>
+  enter('waiting')({ ...state, _by, _failures: state._failures + 1 }, error)
 
-const TABLE: Record<Place, Steps> = {
-  idle: { ...nothing, start: (state, { online, index }) => (online ? connect : offline)({ ...state, index }) },
-  connecting: {
-    ...nothing,
-    head: (state) => [state, [['watch', 'first']]],
-    opened: to('open', ['watch', 'silence'], ['alarm', 'healthy'], ['say']),
-    lost, unfit: demote, offline, pause, wake: connect, order: reorder(connect),
-  },
-  open: {
-    ...nothing,
-    lost, unfit: demote, offline, pause, wake: connect, order: reorder(connect),
-    silent: (state) => [state, [['probe']]],
-    healthy: (state) => [
-      { ...state, failures: 0 },
-      [['remember', used(state)], ...(state.index > 0 ? [['alarm', 'better'] as const] : [])],
-    ],
-    better: (state) => connect({ ...state, index: 0 }),
-  },
-  waiting: { ...nothing, due: connect, online: connect, wake: connect, offline, pause },
-  offline: { ...nothing, online: connect, pause },
-  paused: { ...nothing, resume: connect },
-  closed: { ...nothing, refused: stay, order: stay },
-}
+/** It ended for good. */
+export const refused: Step<RiachoError> = at(ANY, enter('closed'))
+
+/** It was open for a while. */
+export const healthy: Step = at('open', (state) => ({ ...state, _failures: 0 }))
+
+/** It is time to try a better transport. */
+export const better: Step = at('open', (state) => connect(first(state)))
+
+/** There is a network, or the time to wait is over. */
+export const online: Step = at('waiting offline', connect)
+export const offline: Step = at(`${BEGUN} idle`, enter('offline'))
+
+/** The page was asleep, or away; or something else is to be asked for. */
+export const wake: Step = at(BEGUN, connect)
+
+/** A reader has more than it takes. */
+export const pause: Step = at(`${BEGUN} offline`, enter('paused'))
+export const resume: Step = at('paused', connect)
+
+/** Other transports may be used from now on. What is connected begins anew only where it may not go on as it is. */
+export const reorder: Step<State['_order']> = at(ANY, (was, _order) => {
+  const state = within({ ...was, _order })
+  return state._by === was._by ? state : at<unknown>(BUSY, connect)(state, undefined)
+})
+
+/** So many failures in a row are borne on one transport that opens and is cut. */
+const CUTS = 3

@@ -1,7 +1,8 @@
 // Streams: events in order, to listeners and to `for await`. It must not know transports.
 
-import { OWN, type ConnectOptions } from './connect.js'
+import { OWN, type ConnectOptions, type Link } from './connect.js'
 import { call, Live, MESSAGE, RESET } from './live.js'
+import { wake } from './state.js'
 
 /** Where a stream begins, and how it is reached. */
 export interface StreamOptions extends ConnectOptions {
@@ -44,7 +45,7 @@ export class Stream<T = unknown> extends Live<StreamEvent<T>> implements AsyncIt
       select: (params) => {
         // With the envelope data is what was published, by any transport: JSON or text, with its own line breaks.
         params.set('envelope', '1')
-        if (from !== undefined) params.set('from', from)
+        if (from) params.set('from', from)
         if (tail !== undefined) params.set('tail', `${tail}`)
       },
       event: (type, body, id) => this.#event(type, body, id),
@@ -59,10 +60,9 @@ export class Stream<T = unknown> extends Live<StreamEvent<T>> implements AsyncIt
   on(type: 'riacho.reset', listener: (event: StreamEvent<Reset>) => void): () => void
   on(type: string, listener: (event: StreamEvent<T>) => void): () => void
   on(type: string, listener: (event: StreamEvent<never>) => void): () => void {
-    const known = this.#listeners.get(type)
-    const listeners = known ?? new Set()
+    const listeners = this.#listeners.get(type) ?? new Set()
     this.#listeners.set(type, listeners.add(listener as (event: StreamEvent<T>) => void))
-    this.start(known ? undefined : type)
+    this.start(type)
     return () => void listeners.delete(listener as (event: StreamEvent<T>) => void)
   }
 
@@ -78,7 +78,32 @@ export class Stream<T = unknown> extends Live<StreamEvent<T>> implements AsyncIt
     if (own && type !== RESET) return
     const { data, stream } = (own ? { data: body, stream: '' } : body) as { data: T; stream: string }
     const event = { id, type, data, stream }
-    for (const listener of this.#listeners.get(type) ?? []) call(listener, event)
+    for (const listener of this.#listeners.get(type) ?? []) void call(listener, event)
     this.push(event)
   }
+}
+
+/**
+ * Reads more streams (names or patterns) on the same connection; their events begin where the stream is. Nothing of the others
+ * is lost or repeated. To be used with a `stream` that was opened with names: one that reads all cannot read more.
+ */
+export const subscribe = (stream: Stream<never>, ...names: string[]): void => change(stream, (had) => new Set([...had, ...names]))
+
+/** Reads these streams no more. One that would read nothing stays as it is: close it. */
+export const unsubscribe = (stream: Stream<never>, ...names: string[]): void =>
+  change(stream, (had) => new Set([...had].filter((name) => !names.includes(name))))
+
+const change = (stream: Stream<never>, to: (had: Set<string>) => Set<string>): void => {
+  const { requests: link } = stream as unknown as { requests: Link }
+  const { _url: url } = link
+  const { searchParams } = url
+  const [, base, name] = /^(.*?\/streams)(?:\/(.+))?$/.exec(url.pathname) ?? []
+  const had = new Set([...searchParams.getAll('stream'), ...(name ? [decodeURIComponent(name)] : [])])
+  const next = to(had)
+  // Without a name it would read all.
+  if (!base || !had.size || !next.size || (next.size === had.size && [...next].every((name) => had.has(name)))) return
+  url.pathname = base
+  searchParams.delete('stream')
+  for (const name of next) searchParams.append('stream', name)
+  link._tell(wake)
 }

@@ -4,6 +4,7 @@ import { OWN, type ConnectOptions } from './connect.js'
 import { RiachoError, type ProblemError } from './error.js'
 import { call, Live, MESSAGE, RESET } from './live.js'
 import { Rows, type Change, type Message } from './rows.js'
+import type { Layer, Layers, Keeper, Persist } from './extend.js'
 
 /** Which rows of a table, what of them, and how it is reached. */
 export interface TableOptions extends ConnectOptions {
@@ -17,6 +18,10 @@ export interface TableOptions extends ConnectOptions {
   minInterval?: number
   /** `false`: each change one by one, also after having been away. Default: the newest state of each row. */
   conflate?: boolean
+  /** Keeps the rows for the next time: `persist` of `riacho/persist`. */
+  persist?: Persist
+  /** Shows writes at once: `optimistic` of `riacho/optimistic`. */
+  optimistic?: Layers
 }
 
 /** What was applied together. */
@@ -39,6 +44,13 @@ export class Table<R = Record<string, unknown>> extends Live<Changes<R>> {
   #subscribers = new Set<Subscriber<R>>()
   #ready: Promise<this> | undefined
   #settle: [(table: this) => void, (error: RiachoError) => void] | undefined
+  /** What is shown. */
+  #map: ReadonlyMap<string, R> = this.#rows.map
+  /** Makes what is shown of the rows as the server has them. */
+  #layer: Layer<R> | undefined
+  /** Keeps rows; until it has given those of the last time nothing is asked for. */
+  #keeper: Keeper<R> | undefined
+  #kept: Promise<void> | undefined
 
   constructor(url: string | URL, options: TableOptions) {
     super(url, options, {
@@ -58,12 +70,34 @@ export class Table<R = Record<string, unknown>> extends Live<Changes<R>> {
         this.#applied(this.#rows.replace(rows), first)
       },
     })
+    const { persist, optimistic } = options
+    if (!persist && !optimistic) return
+    const place = new URL(this.requests._url)
+    select(place.searchParams, options)
+    this.#layer = optimistic?.({
+      live: this, rows: this.#rows, place,
+      read: (url) => this.requests._ask(url, JSON_TYPE),
+      ask: this.#ask.bind(this),
+      show: this.#show.bind(this),
+    })
+    this.#map = this.#layer?.map ?? this.#map
+    this.#keeper = persist?.(place.href, this.#rows.map, this)
+  }
+
+  protected override start(want?: string | true): void {
+    if (!this.#keeper) return super.start(want)
+    this.#kept ??= this.#keeper.load().then((kept) => {
+      if (!kept || this.error) return
+      this.sink.cursor = kept.cursor
+      this.#arrived(this.#rows.replace(kept.rows), true)
+    })
+    void this.#kept.then(() => super.start(want))
   }
 
   /** The rows by key, as of the last complete transaction: always the same map. */
   get rows(): ReadonlyMap<string, R> {
     this.start()
-    return this.#rows.map
+    return this.#map
   }
 
   /** Fulfilled when the rows are here for the first time; rejected where it ends before. */
@@ -86,7 +120,7 @@ export class Table<R = Record<string, unknown>> extends Live<Changes<R>> {
   subscribe(subscriber: Subscriber<R>): () => void {
     this.#subscribers.add(subscriber)
     this.start()
-    if (this.#rows.ready) call(subscriber, this.#rows.map, [])
+    if (this.#rows.ready) call(subscriber, this.#map, [])
     return () => void this.#subscribers.delete(subscriber)
   }
 
@@ -132,12 +166,12 @@ export class Table<R = Record<string, unknown>> extends Live<Changes<R>> {
 
   async #ask(method: string, key: string, body?: unknown, headers?: Record<string, string>): Promise<Response> {
     // A URL has no such segments, and `%2E` is the same to it.
-    if (key === '.' || key === '..') throw new RiachoError('key_invalid', `\`${key}\` cannot be in a URL`, false)
-    const url = new URL(this.requests.url)
+    if (key === '.' || key === '..') throw new RiachoError('key_invalid', false)
+    const url = new URL(this.requests._url)
     url.search = ''
     if (key) url.pathname += `/${encodeURIComponent(key)}`
     const json = body !== undefined && { body: JSON.stringify(body), headers: { 'content-type': JSON_TYPE, ...headers } }
-    return this.requests.ask(url, JSON_TYPE, { method, ...json })
+    return this.requests._ask(url, JSON_TYPE, { method, ...json })
   }
 
   #event(type: string, body: unknown, id: string): void {
@@ -155,9 +189,18 @@ export class Table<R = Record<string, unknown>> extends Live<Changes<R>> {
   }
 
   #applied(changes: Changes<R>, first: boolean): void {
+    this.#keeper?.keep(changes)
+    this.#arrived(changes, first)
+  }
+
+  #arrived(changes: Changes<R>, first: boolean): void {
     if (first) this.#settle?.[0](this)
+    this.#show(this.#layer?.take(changes) ?? changes, first)
+  }
+
+  #show(changes: Changes<R>, first = false): void {
     if (!first && !changes.length) return
-    for (const subscriber of this.#subscribers) call(subscriber, this.#rows.map, changes)
+    for (const subscriber of this.#subscribers) call(subscriber, this.#map, changes)
     this.push(changes)
   }
 

@@ -1,14 +1,17 @@
 // The connection in a world of the test's own: its clock, its timers, its chance, its network.
 
 import { expect, test } from 'vitest'
-import { connection, requests, type ConnectOptions, type Sink, type World } from '../src/connect.js'
-import type { RiachoError } from '../src/error.js'
+import { connection, type ConnectOptions, type Sink, type World } from '../src/connect.js'
+import { RiachoError } from '../src/error.js'
+import { online, refused } from '../src/state.js'
+// Loaded here, so that it takes no time later.
+import '../src/refusal.js'
 
 /** What surrounds one connection; time passes when the test says so. */
 class Surroundings {
   clock = 0
   timers = new Map<number, { at: number; act: () => void }>()
-  listeners = new Map<string, (event: Event) => void>()
+  listeners = new Map<string, (event: { persisted?: boolean }) => void>()
   asked: { url: URL; at: number }[] = []
   online = true
   /** Answers each request. */
@@ -49,9 +52,8 @@ class Surroundings {
       changed: (place, error?: RiachoError) => this.log.push(error ? `${place} ${error.code}` : place),
     }
     // Each its own origin: what worked is remembered by origin.
-    const base = requests(`http://${crypto.randomUUID()}.test/streams/a`, options, this.world)
-    const made = connection(base, { transport: ['fetch'], ...options }, sink, this.world)
-    made.start()
+    const made = connection(`http://${crypto.randomUUID()}.test/streams/a`, { transport: ['fetch'], ...options }, sink, this.world)
+    made._start()
     return made
   }
 
@@ -157,22 +159,21 @@ test('offline nothing is tried; online, and a page that comes back, connect at o
   around.online = false
   const made = around.connect()
   await around.pass(100_000)
-  expect([made.state().place, around.asked.length]).toEqual(['offline', 0])
+  expect([made._state.place, around.asked.length]).toEqual(['offline', 0])
   around.answer = () => Promise.resolve(endless('id: 1-1\n\n').response)
-  around.listeners.get('online')?.(new Event('online'))
+  around.listeners.get('online')?.({})
   await around.pass(0)
-  expect([made.state().place, around.asked.length]).toEqual(['open', 1])
-  around.listeners.get('pageshow')?.(new Event('pageshow'))
+  expect([made._state.place, around.asked.length]).toEqual(['open', 1])
+  around.listeners.get('pageshow')?.({ persisted: false })
   expect(around.asked.length).toBe(1)
-  around.listeners.get('pageshow')?.(Object.assign(new Event('pageshow'), { persisted: true }))
+  around.listeners.get('pageshow')?.({ persisted: true })
   await around.pass(0)
-  expect([made.state().place, around.asked.length]).toEqual(['open', 2])
-  around.listeners.get('offline')?.(new Event('offline'))
-  expect(made.state().place).toBe('offline')
-  made.tell({ on: 'online' })
+  expect([made._state.place, around.asked.length]).toEqual(['open', 2])
+  around.listeners.get('offline')?.({})
+  expect(made._state.place).toBe('offline')
+  made._tell(online)
   await around.settle()
-  const { RiachoError } = await import('../src/error.js')
-  made.close(new RiachoError('closed', '', false))
+  made._tell(refused, new RiachoError('closed', false))
   expect([around.listeners.size, around.timers.size]).toEqual([0, 0])
 })
 

@@ -1,106 +1,97 @@
-// The machine: one event after the other, no time and no network.
+// The machine: one thing after the other, no time and no network.
 
 import { expect, test } from 'vitest'
 import { RiachoError } from '../src/error.js'
-import { step, type Effect, type Event, type Place, type State } from '../src/state.js'
+import * as to from '../src/state.js'
+import type { Place, State, Step } from '../src/state.js'
 import { seeded } from './support/wait.js'
 
-const error = new RiachoError('network', 'x')
-const idle: State = { place: 'idle', order: ['eventsource', 'fetch', 'long-poll'], index: 0, failures: 0 }
-const start: Event = { on: 'start', online: true, index: 0 }
+const error = new RiachoError('network')
+const idle: State = { place: 'idle', _turn: 0, _order: ['eventsource', 'fetch', 'long-poll'], _by: 'eventsource', _failures: 0 }
 
-/** The state after all events, and what the last one did. */
-function after(...events: Event[]): [State, string[]] {
-  let state = idle
-  let done: readonly Effect[] = []
-  for (const event of events) [state, done] = step(state, event)
-  return [state, done.map(([what, value]) => (typeof value === 'string' ? `${what} ${value}` : what))]
+type Happened = (state: State) => State
+const start: Happened = (state) => to.start(state, undefined)
+const lost: Happened = (state) => to.lost(state, error)
+const unfit: Happened = (state) => to.unfit(state, error)
+const { opened, healthy, better, online, offline, wake, pause, resume } = Object.fromEntries(
+  Object.entries(to as unknown as Record<string, Step>).map(([name, step]) => [name, ((state) => step(state)) as Happened]),
+) as Record<'opened' | 'healthy' | 'better' | 'online' | 'offline' | 'wake' | 'pause' | 'resume', Happened>
+
+const after = (...events: Happened[]): State => events.reduce((state, happened) => happened(state), idle)
+const where = (...events: Happened[]): unknown[] => {
+  const { place, _by, _failures } = after(...events)
+  return [place, _by, _failures]
 }
 
-const unfit: Event = { on: 'unfit', error }
-
 test('from the first reader to an open connection', () => {
-  expect(after(start)[1]).toEqual(['connect eventsource', 'watch head'])
-  expect(after(start, { on: 'head' })[1]).toEqual(['watch first'])
-  expect(after(start, { on: 'head' }, { on: 'opened' })[1]).toEqual(['watch silence', 'alarm healthy', 'say'])
-  expect(after({ ...start, index: 2 })[1][0]).toBe('connect long-poll')
+  expect(where(start)).toEqual(['connecting', 'eventsource', 0])
+  expect(where(start, opened)).toEqual(['open', 'eventsource', 0])
+  expect(where((state) => to.start(state, 'long-poll'))).toEqual(['connecting', 'long-poll', 0])
+  expect(where((state) => to.start(state, 'websocket'))).toEqual(['connecting', 'eventsource', 0])
 })
 
 test('failures count until a connection was healthy', () => {
-  const lost: Event[] = [{ on: 'lost', error }, { on: 'due' }, { on: 'opened' }, { on: 'lost', error }]
-  const [state, done] = after(start, ...lost)
-  expect([state.failures, state.place]).toEqual([2, 'waiting'])
-  expect(done).toEqual(['disconnect', 'say', 'wait'])
-  const [healthy] = after(start, ...lost, { on: 'due' }, { on: 'opened' }, { on: 'healthy' })
-  expect(healthy.failures).toBe(0)
+  const twice = [start, lost, online, opened, lost]
+  expect(where(...twice)).toEqual(['waiting', 'eventsource', 2])
+  expect(after(...twice)._error).toBe(error)
+  expect(where(...twice, online, opened, healthy)).toEqual(['open', 'eventsource', 0])
 })
 
 test('what does not answer is left for the next transport, and after the last it waits', () => {
-  expect(after(start, unfit)[1]).toEqual(['say', 'connect fetch', 'watch head'])
-  expect(after(start, unfit, unfit)[1]).toEqual(['say', 'connect long-poll', 'watch head'])
-  const [state, done] = after(start, unfit, unfit, unfit)
-  expect([state.index, done]).toEqual([0, ['disconnect', 'say', 'wait']])
+  expect(where(start, unfit)).toEqual(['connecting', 'fetch', 0])
+  expect(where(start, unfit, unfit)).toEqual(['connecting', 'long-poll', 0])
+  expect(where(start, unfit, unfit, unfit)).toEqual(['waiting', 'eventsource', 1])
+})
+
+test('what opens and is cut again and again is left for the next transport; what never opened is not', () => {
+  const cut = [opened, lost, online]
+  expect(where(start, ...cut, ...cut, ...cut)).toEqual(['connecting', 'eventsource', 3])
+  expect(where(start, ...cut, ...cut, ...cut, ...cut)).toEqual(['connecting', 'fetch', 4])
+  expect(where(start, ...cut, ...cut, ...cut, ...cut, ...cut, ...cut)).toEqual(['connecting', 'eventsource', 6])
+  expect(where(start, ...Array.from({ length: 9 }, () => [lost, online]).flat())).toEqual(['connecting', 'eventsource', 9])
 })
 
 test('an open connection: the same transport again where it was lost, the next where it proves unfit', () => {
-  expect(after(start, { on: 'opened' }, { on: 'lost', error }, { on: 'due' })[1][0]).toBe('connect eventsource')
-  expect(after(start, { on: 'opened' }, unfit)[1][1]).toBe('connect fetch')
-  expect(after(start, { on: 'opened' }, { on: 'silent' })[1]).toEqual(['probe'])
+  expect(where(start, opened, lost, online)).toEqual(['connecting', 'eventsource', 1])
+  expect(where(start, opened, unfit)).toEqual(['connecting', 'fetch', 0])
+  expect(where(start, unfit, opened, better)).toEqual(['connecting', 'eventsource', 0])
 })
 
-test('a transport that is not the best is remembered, and a better one tried later', () => {
-  const open: Event[] = [{ ...start, index: 2 }, { on: 'opened' }] as Event[]
-  expect(after(...open, { on: 'healthy' })[1]).toEqual(['remember long-poll', 'alarm better'])
-  expect(after(...open, { on: 'better' })[1][0]).toBe('connect eventsource')
-  expect(after(start, { on: 'opened' }, { on: 'healthy' })[1]).toEqual(['remember eventsource'])
-})
-
-test('offline is waited out, and online, a page that returns and a wait that is over connect at once', () => {
-  expect(after({ ...start, online: false } as Event)[0].place).toBe('offline')
-  expect(after(start, { on: 'opened' }, { on: 'offline' })[1]).toEqual(['disconnect'])
-  expect(after(start, { on: 'offline' }, { on: 'due' })[0].place).toBe('offline')
-  for (const on of ['online', 'wake', 'due'] as const) {
-    expect(after(start, { on: 'lost', error }, { on })[1][0]).toBe('connect eventsource')
-  }
-  expect(after(start, { on: 'opened' }, { on: 'wake' })[1][0]).toBe('connect eventsource')
-  expect(after(start, { on: 'opened' }, { on: 'online' })[1]).toEqual([])
+test('offline is waited out, and online, and a page that returns, connect at once', () => {
+  expect(where(offline)).toEqual(['offline', 'eventsource', 0])
+  expect(where(start, opened, offline, wake)).toEqual(['offline', 'eventsource', 0])
+  for (const happened of [online, wake]) expect(where(start, lost, happened)).toEqual(['connecting', 'eventsource', 1])
+  expect(after(start, opened, wake)._turn).toBe(3)
+  expect(after(start, opened, online)).toEqual(after(start, opened))
 })
 
 test('a reader that wants all types makes an EventSource give way, and nothing else', () => {
-  const order: Event = { on: 'order', order: ['fetch', 'long-poll'] }
-  expect(after(order, start)[1][0]).toBe('connect fetch')
-  expect(after(start, { on: 'opened' }, order)[1][0]).toBe('connect fetch')
-  const [state, done] = after({ ...start, index: 2 } as Event, { on: 'opened' }, order)
-  expect([state.index, done]).toEqual([1, []])
+  const all: Happened = (state) => to.reorder(state, ['fetch', 'long-poll'])
+  expect(where(all, start)).toEqual(['connecting', 'fetch', 0])
+  expect(where(start, opened, all)).toEqual(['connecting', 'fetch', 0])
+  const polls = after(start, unfit, unfit, opened, all)
+  expect([polls.place, polls._by, polls._turn]).toEqual(['open', 'long-poll', 4])
 })
 
-test('random events: closed is closed, and only one thing goes on', () => {
-  const all: Event[] = [
-    start, { on: 'head' }, { on: 'opened' }, { on: 'lost', error }, { on: 'silent' }, unfit, { on: 'due' }, { on: 'healthy' }, { on: 'better' }, { on: 'online' }, { on: 'offline' },
-    { on: 'wake' }, { on: 'pause' }, { on: 'resume' }, { on: 'order', order: ['fetch'] }, { on: 'refused', error },
+test('random events: closed is closed, and a place is entered or nothing happened', () => {
+  const all: Happened[] = [
+    start, opened, lost, unfit, healthy, better, online, offline, wake, pause, resume,
+    (state) => to.reorder(state, ['fetch']), (state) => to.refused(state, error),
   ]
   const seen = new Set<Place>()
   for (let seed = 0; seed < 3000; seed++) {
     const random = seeded(seed)
     let state = idle
-    let connected = false
-    let waits = false
     for (let i = 0; i < 40; i++) {
-      const event = all[Math.floor(random() * (i < 25 ? all.length - 1 : all.length))] ?? start
-      const was = state.place
-      const [next, effects] = step(state, event)
-      for (const [what] of effects) {
-        if (what === 'connect') [connected, waits] = [true, false]
-        if (what === 'disconnect') [connected, waits] = [false, false]
-        if (what === 'wait') waits = true
-      }
-      state = next
+      const was = state
+      const index = Math.floor(random() * (i < 25 ? all.length - 1 : all.length))
+      state = all[index]?.(state) ?? state
       seen.add(state.place)
-      const text = `seed ${seed}: ${event.on} in ${was}`
-      expect(connected, text).toBe(['connecting', 'open'].includes(state.place))
-      expect(waits, text).toBe(state.place === 'waiting')
-      expect(state.index, text).toBeLessThan(state.order.length)
-      if (was === 'closed') expect([state.place, effects], text).toEqual(['closed', []])
+      const text = `seed ${seed}: event ${index} in ${was.place}`
+      expect(state._order, text).toContain(state._by)
+      if (state.place !== was.place) expect(state._turn, text).toBe(was._turn + 1)
+      if (state._turn === was._turn && state.place === 'open') expect(state._by, text).toBe(was._by)
+      if (was.place === 'closed') expect(state, text).toBe(was)
     }
   }
   expect(seen.size).toBe(7)

@@ -1,13 +1,13 @@
 // Streams against the real server, by each transport, over what networks and servers do.
 
 import { expect, onTestFinished, test } from 'vitest'
-import { ProblemError, RiachoError, stream, type StreamEvent, type StreamOptions, type Timing, type Transport } from '../src/index.js'
+import { ProblemError, RiachoError, stream, subscribe, unsubscribe, type StreamEvent, type StreamOptions, type Timing, type Transport } from '../src/index.js'
 import { Proxy, type Fault } from './support/proxy.js'
 import { Server } from './support/server.js'
 import { seeded, until } from './support/wait.js'
 
 const TIMING: Partial<Timing> = { head: 1000, first: 500, silence: 3000, healthy: 200, better: 500, poll: 2000, floor: 5, cap: 200 }
-const BY: Transport[] = ['fetch', 'long-poll']
+const BY: Transport[] = ['fetch', 'long-poll', 'websocket']
 const none = (): Fault => ({ kind: 'none' })
 
 /** A stream that is closed with the test. */
@@ -93,7 +93,7 @@ test('20,000 events over random faults: none lost, none repeated', { timeout: 30
   let calm = false
   const proxy = await Proxy.start(server, () => (calm ? { kind: 'none' } : (faults[Math.floor(random() * faults.length)] ?? none)()))
   const timing = { ...TIMING, head: 150, first: 100, silence: 400, poll: 100, cap: 50 }
-  const readers = [undefined, ['fetch'], ['long-poll']].map((transport) => {
+  const readers = [undefined, ['fetch'], ['long-poll'], ['websocket']].map((transport) => {
     const reader = open(`${proxy.origin}/streams/n`, { from: 'earliest', timing, ...(transport && { transport: transport as Transport[] }) })
     const state = { reader, got: [] as unknown[], failed: undefined as unknown }
     void (async () => {
@@ -239,4 +239,39 @@ test('a slow reader holds the connection up, and loses nothing', async () => {
   }
   expect(got).toEqual(Array.from({ length: COUNT }, (_, i) => i))
   expect(pauses).toBeGreaterThan(2)
+})
+
+test.each(BY)('streams come and go on a live connection without a gap, by %s', async (transport) => {
+  const server = await Server.start()
+  const proxy = await Proxy.start(server, none)
+  const reader = open(`${proxy.origin}/streams/a`, { transport: [transport] })
+  const got: string[] = []
+  reader.on('message', ({ stream, data }) => got.push(`${stream} ${data}`))
+  await until('it to be open', () => reader.state === 'open')
+  let count = 0
+  const more = async (...names: string[]): Promise<void> => {
+    for (const end = count + 30; count < end; count++) for (const name of names) await server.publish(name, [{ data: count }])
+  }
+  const publishing = more('a', 'b')
+  for (const names of [['b'], ['c/*', 'd']]) {
+    subscribe(reader as never, ...names)
+    await until('some more', () => got.length > 5 * names.length && reader.state === 'open')
+  }
+  await publishing
+  await more('a', 'b', 'c/d')
+  await until('all of it', () => got.includes('c/d 59'))
+  const of = (name: string): number[] => got.filter((text) => text.startsWith(`${name} `)).map((text) => +text.slice(name.length + 1))
+  expect(of('a')).toEqual(Array.from({ length: 60 }, (_, i) => i))
+  expect(of('b')).toEqual(Array.from({ length: of('b').length }, (_, i) => i + 60 - of('b').length))
+  expect(of('c/d')).toEqual(Array.from({ length: 30 }, (_, i) => i + 30))
+  unsubscribe(reader as never, 'a', 'c/*')
+  await until('it to be open', () => reader.state === 'open')
+  await more('a', 'b')
+  await until('the last', () => got.includes('b 89'))
+  expect(of('a').length).toBe(60)
+  // One that would read nothing stays as it is.
+  unsubscribe(reader as never, 'b', 'd')
+  await server.publish('b', [{ data: 'still' }])
+  await until('it', () => got.includes('b still'))
+  if (transport === 'websocket') expect(proxy.upgrades).toBe(1)
 })

@@ -7,7 +7,7 @@ import { Server } from './support/server.js'
 import { seeded, until } from './support/wait.js'
 
 const TIMING: Partial<Timing> = { head: 1000, first: 500, silence: 3000, healthy: 200, better: 500, poll: 2000, floor: 5, cap: 200 }
-const BY: Transport[] = ['fetch', 'long-poll']
+const BY: Transport[] = ['fetch', 'long-poll', 'websocket']
 
 interface Row {
   n: number

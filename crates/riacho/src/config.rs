@@ -36,6 +36,7 @@ pub use read::{Origin, Problem, Problems, SettingsFile};
 pub use rules::{Durability, Keep, StreamRule, StreamRules, TableRule, TableRules};
 pub use shape::Setting;
 pub(crate) use shape::Shape;
+pub(crate) use sources::source_of;
 pub use table::{
     CONFIG, Delivery, Http, Limits, Log, LogFormat, Logging, SERVER, SOURCE, SOURCE_SETUP, SOURCE_TABLE,
     Tables, settings,

@@ -16,6 +16,8 @@ pub struct Metrics {
     errors: Family<CodeLabel, Counter>,
     limits: Family<LimitLabel, Counter>,
     accepted: Counter,
+    /// Shared with each WebSocket that is open.
+    websockets: Arc<()>,
     connections: Arc<Connections>,
 }
 
@@ -42,6 +44,7 @@ impl Metrics {
             errors: Family::default(),
             limits: Family::default(),
             accepted: Counter::default(),
+            websockets: Arc::new(()),
             connections,
         }
     }
@@ -52,6 +55,16 @@ impl Metrics {
         if let Some(code) = code {
             self.errors.get_or_create(&CodeLabel { code }).inc();
         }
+    }
+
+    /// Counts what was refused on a WebSocket.
+    pub fn refused(&self, code: &'static str) {
+        self.errors.get_or_create(&CodeLabel { code }).inc();
+    }
+
+    /// Counts a WebSocket for as long as what it gives lives.
+    pub fn websocket(&self) -> Arc<()> {
+        Arc::clone(&self.websockets)
     }
 
     /// Counts a limit that was hit.
@@ -79,8 +92,13 @@ impl Metrics {
             registry.register(name, help, gauge);
         };
         gauge("connections", "Connections open", self.connections.count());
+        gauge("websockets", "WebSockets open", Arc::strong_count(&self.websockets) - 1);
         gauge("streams", "Streams that have or had events", health.streams);
-        gauge("followers", "Subscribers that are tasks: HTTP/2, NDJSON, long-poll", health.followers);
+        gauge(
+            "followers",
+            "Subscribers that are tasks: HTTP/2, NDJSON, WebSocket, long-poll",
+            health.followers,
+        );
         gauge("views", "Views", health.views.0);
         gauge("views_bytes", "Encoded events held by views", health.views.1);
         gauge("tail_bytes", "Newest durable events in memory", health.memory.0);

@@ -210,7 +210,9 @@ pub fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
     let limits = &config.limits;
     let delivery = &config.delivery;
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let frame_bytes_max = (limits.batch_bytes_max as u64).saturating_mul(3).max(FRAME_BYTES_MIN);
+    let frame_bytes_min =
+        if config.sources.is_empty() { FRAME_BYTES_MIN } else { FRAME_BYTES_MIN_OF_SOURCES };
+    let frame_bytes_max = (limits.batch_bytes_max as u64).saturating_mul(3).max(frame_bytes_min);
     let schemas = Schemas::read(config.log.streams.tables().iter())?;
     // A row comes in as a body, which must fit.
     let row_bytes_max = limits.row_bytes_max.min(limits.publish_bytes_in_flight_max);
@@ -236,6 +238,8 @@ pub fn settings(config: &Config, descriptors: u64) -> Result<Settings, Error> {
             streams_per_subscription_max: limits.streams_per_subscription_max,
             long_poll_wait_max: limits.long_poll_wait_max,
             page_events_max: limits.page_events_max,
+            websocket_message_bytes_max: limits.websocket_message_bytes_max,
+            websocket_subscriptions_max: limits.websocket_subscriptions_max,
             row_bytes_max,
             schemas: schemas.clone(),
             snapshot_hold: config.tables.snapshot_hold,
@@ -307,6 +311,8 @@ const DEMO: &str = "demo";
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 // Room for many publishers in one commit.
 const FRAME_BYTES_MIN: u64 = 16 << 20;
+// Room for a transaction of a database, the rows before among it, that is not told in parts.
+const FRAME_BYTES_MIN_OF_SOURCES: u64 = 48 << 20;
 // Changes that are visible and wait to be applied to the file of rows.
 const ROWS_PENDING_BYTES_MAX: usize = 64 << 20;
 // The least the protocol promises is ten minutes from the answer.

@@ -19,6 +19,8 @@ export type Fault =
   /** Answers of event streams are held back: all, or what follows the head. Others pass. */
   | { kind: 'hold'; head: boolean }
   | { kind: 'status'; status: number }
+  /** A proxy that knows no WebSocket: `Upgrade` is taken away. */
+  | { kind: 'strip' }
 
 export class Proxy {
   static async start(server: Server, fault: () => Fault): Promise<Proxy> {
@@ -35,6 +37,8 @@ export class Proxy {
 
   /** Connections so far. */
   count = 0
+  /** WebSockets that were asked for. */
+  upgrades = 0
   /** Requests so far, by what they accept. */
   readonly asked: string[] = []
   #listener = createServer()
@@ -66,6 +70,10 @@ export class Proxy {
     }
     let holds = false
     client.on('data', (chunk) => {
+      if (/^upgrade: websocket\r$/im.test(chunk.toString('latin1'))) {
+        this.upgrades += 1
+        if (fault.kind === 'strip') chunk = Buffer.from(chunk.toString('latin1').replace(/^(upgrade|connection): .*\r\n/gim, ''), 'latin1')
+      }
       for (const [, accept] of chunk.toString('latin1').matchAll(/^accept: (.*)$/gim)) {
         this.asked.push(accept ?? '')
         holds = fault.kind === 'hold' && accept === 'text/event-stream'

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub mod sse;
 /// The JSON form of an event: NDJSON lines and long-poll pages.
 pub mod json;
+/// What a client says on a WebSocket.
+pub mod command;
 
 /// A wire form: how the events of a view are encoded.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -17,6 +17,8 @@ mod start;
 mod time;
 mod sse;
 mod json;
+/// Messages of a WebSocket.
+mod command;
 mod view;
 mod predicate;
 mod predicate_index;

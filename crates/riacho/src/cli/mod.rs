@@ -14,7 +14,7 @@ mod publish;
 mod follow;
 /// `log inspect`, `log verify`, `log repair`.
 mod log;
-/// `source setup`, `source teardown`, `source check`.
+/// `source check`, `source setup`, `source teardown`, `source status`.
 mod source;
 /// `bench`.
 mod bench;
@@ -73,7 +73,7 @@ enum Command {
     /// Look into a log while no server runs on it.
     #[command(subcommand)]
     Log(log::Log),
-    /// Prepare a database to be a source, and see whether it is.
+    /// See whether a database can be a source, prepare it, and see what the sources of a server are doing.
     #[command(subcommand)]
     Source(source::Source),
     /// Print the version.
@@ -124,7 +124,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: Vec<(OsString, OsStrin
         Command::Bench(bench) => bench.run(&env),
         Command::Check(check) => check.run(&env),
         Command::Log(log) => log.run(&env),
-        Command::Source(source) => source.run(),
+        Command::Source(source) => source.run(&env),
         Command::Version => print(format_args!("riacho {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => completions(shell),
     };

@@ -1,14 +1,25 @@
-//! `source setup`, `source teardown`, `source check`: what a database needs before it can be a source.
+//! `source check`, `setup`, `teardown`: what a database needs before it can be a source. `source status`: what the sources
+//! of a server are doing.
 
-use super::{Failure, print};
-use crate::source::{Finding, sqlite};
+use super::{
+    Env, Failure,
+    client::{Problem, ServerArg, cause, http, runtime},
+    print, say,
+};
+use crate::{
+    config,
+    source::{self, Database, Finding, SourceSettings, TableSettings, sqlite},
+};
 use clap::{Args, Subcommand};
 use riacho_core::source::machine::Fault;
+use serde_json::Value;
 use std::path::PathBuf;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Source {
-    /// Make what notes changes: for SQLite, triggers and a table of changes in the file. Prints the SQL it ran.
+    /// Say what a database lacks, and the SQL that mends it; exit code 1 if a source could not run. Changes nothing.
+    Check(Tables),
+    /// Make what notes changes in a file of SQLite: triggers and a table of changes. Prints the SQL it ran.
     Setup {
         /// Only print the SQL that would be run.
         #[arg(long)]
@@ -16,55 +27,70 @@ pub(super) enum Source {
         #[command(flatten)]
         tables: Tables,
     },
-    /// Remove all that `setup` made.
+    /// Remove from a file of SQLite all that `setup` made. Prints the SQL it ran.
     Teardown {
-        /// The database.
-        database: Database,
+        /// The database: `sqlite:` and the path of a file.
+        database: String,
     },
-    /// Say what is missing, and how to mend it; exit code 1 if a source could not run.
-    Check(Tables),
+    /// Print what the sources of a running server are doing.
+    Status {
+        #[command(flatten)]
+        server: ServerArg,
+        /// As JSON, as `/sources` has it.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Tables {
-    /// The database: `sqlite:` and the path of a file.
-    database: Database,
-    /// A table, or a pattern with `*`; may be repeated.
-    #[arg(long = "table", value_name = "NAME", required = true)]
+    /// The database: `sqlite:PATH` or `postgres://USER@HOST/DATABASE`.
+    database: String,
+    /// A table, or a pattern with `*`; may be repeated. Without it, all that have a key.
+    #[arg(long = "table", value_name = "NAME")]
     tables: Vec<String>,
 }
 
-/// A database that is named on the command line.
-#[derive(Clone, Debug)]
-pub(super) enum Database {
-    Sqlite(PathBuf),
-}
-
-impl std::str::FromStr for Database {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("sqlite:") {
-            Some("") => Err("no path after `sqlite:`".to_owned()),
-            Some(path) => Ok(Self::Sqlite(path.into())),
-            None => Err("expected `sqlite:` and the path of a file, as in `sqlite:shop.db`".to_owned()),
-        }
+impl Tables {
+    fn settings(&self) -> Result<SourceSettings, Failure> {
+        config::source_of(&self.database, &self.tables)
+            .map_err(|reason| Failure::Usage(format!("DATABASE: {reason}")))
     }
 }
 
 impl Source {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, env: &Env) -> Result<(), Failure> {
         match self {
-            Self::Setup { preview, tables: Tables { database: Database::Sqlite(path), tables } } => {
+            Self::Check(tables) => {
+                let settings = tables.settings()?;
+                report(&runtime()?.block_on(source::check(&settings)))
+            }
+            Self::Setup { preview, tables } => {
+                let settings = tables.settings()?;
+                let names = names(&settings.tables);
                 let run = if preview { sqlite::preview } else { sqlite::setup };
-                print(run(&path, &tables).map_err(failed)?)
+                print(run(&sqlite_path(settings)?, &names).map_err(failed)?)
             }
-            Self::Teardown { database: Database::Sqlite(path) } => {
-                print(sqlite::teardown(&path).map_err(failed)?)
+            Self::Teardown { database } => {
+                let settings = Tables { database, tables: Vec::new() }.settings()?;
+                print(sqlite::teardown(&sqlite_path(settings)?).map_err(failed)?)
             }
-            Self::Check(Tables { database: Database::Sqlite(path), tables }) => {
-                report(&sqlite::check(&path, &tables))
-            }
+            Self::Status { server, json } => status(server, json, env),
+        }
+    }
+}
+
+fn names(tables: &[TableSettings]) -> Vec<String> {
+    tables.iter().map(|table| table.table.clone()).collect()
+}
+
+fn sqlite_path(settings: SourceSettings) -> Result<PathBuf, Failure> {
+    match settings.database {
+        Database::Sqlite(sqlite) => Ok(sqlite.path),
+        Database::Postgres(_) => {
+            let text = "PostgreSQL needs no setup of its own: publication and slot are made when a source begins; \
+                        `riacho source check` says what stands against it";
+            Err(Failure::Usage(text.to_owned()))
         }
     }
 }
@@ -81,6 +107,72 @@ fn report(findings: &[Finding]) -> Result<(), Failure> {
         return Err(Failure::Failed("it cannot be a source yet".to_owned()));
     }
     print("It can be a source.\n")
+}
+
+fn status(server: ServerArg, json: bool, env: &Env) -> Result<(), Failure> {
+    let mut url = server.resolve(env)?.url().clone();
+    url.set_path(&format!("{}/sources", url.path().trim_end_matches('/')));
+    let answer = runtime()?.block_on(async {
+        let unreachable = |err| Failure::Failed(format!("cannot ask {url}: {}", cause(&err)));
+        let response = http()?.get(url.clone()).send().await.map_err(unreachable)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(unreachable)?;
+        if !status.is_success() {
+            return Err(Failure::Failed(Problem::parse(&body).text(status.as_u16())));
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    })?;
+    if json {
+        return print(format_args!("{}\n", answer.trim_end()));
+    }
+    let answer: Value = serde_json::from_str(&answer)
+        .map_err(|err| Failure::Failed(format!("the server's answer is no list of sources: {err}")))?;
+    let sources = answer["sources"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if sources.is_empty() {
+        say("the server has no sources");
+    }
+    sources.iter().try_for_each(|source| print(described(source)))
+}
+
+// A source in a few lines.
+fn described(source: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut out = format!(
+        "{} ({}): {} since {}\n",
+        text(&source["name"]),
+        text(&source["kind"]),
+        text(&source["state"]).replace('_', " "),
+        text(&source["since"])
+    );
+    let lag: Vec<String> = [("lag_bytes", "bytes"), ("lag_ms", "ms")]
+        .into_iter()
+        .filter_map(|(name, unit)| Some(format!("{} {unit}", source[name].as_u64()?)))
+        .collect();
+    if !lag.is_empty() {
+        out.push_str(&format!("  lag: {}\n", lag.join(", ")));
+    }
+    for table in source["tables"].as_array().into_iter().flatten() {
+        let state = match (
+            table["ready"].as_bool(),
+            table["rows_copied"].as_u64(),
+            table["rows_expected"].as_u64(),
+        ) {
+            (_, Some(rows), Some(expected)) => format!("{rows} of about {expected} rows copied"),
+            (_, Some(rows), None) => format!("{rows} rows copied"),
+            (Some(true), None, _) => "whole".to_owned(),
+            _ => "to be copied".to_owned(),
+        };
+        let (name, origin) = (text(&table["name"]), text(&table["origin"]));
+        out.push_str(&format!("  {name} (from {origin}): {state}\n"));
+    }
+    if let Some(error) = source["last_error"].as_object() {
+        let part = |name: &str| error.get(name).map(text).unwrap_or_default();
+        out.push_str(&format!("  last error, {}: {}\n", part("time"), part("message")));
+        for line in part("remedy").lines() {
+            out.push_str(&format!("    {line}\n"));
+        }
+    }
+    out
 }
 
 fn failed(fault: Fault) -> Failure {

@@ -30,11 +30,21 @@ impl Given {
             None if self.tables.is_empty() && !self.setup => return None,
             None => return Some(Err("is missing: --table and --setup belong to a source".to_owned())),
         };
-        Some(database_of(url, self.setup).and_then(|database| {
-            let tables = self.tables.iter().map(|table| TableSettings::all_of(table)).collect();
-            source(None, database, tables)
-        }))
+        Some(source_with(url, &self.tables, self.setup))
     }
+}
+
+/// The source at `url`, `sqlite:PATH` or a URL of PostgreSQL, with these tables or all.
+///
+/// # Errors
+/// What is wrong, as after the name of what was given.
+pub(crate) fn source_of(url: &str, tables: &[String]) -> Result<SourceSettings, String> {
+    source_with(url, tables, false)
+}
+
+fn source_with(url: &str, tables: &[String], setup: bool) -> Result<SourceSettings, String> {
+    let tables = tables.iter().map(|table| TableSettings::all_of(table)).collect();
+    source(None, database_of(url, setup)?, tables)
 }
 
 /// The source of one `[[source]]`.
@@ -101,7 +111,7 @@ fn database_of(url: &str, setup: bool) -> Result<Database, String> {
         return Ok(Database::Postgres(PostgresSettings { url, publication: None, slot: None }));
     }
     let shown = url.split(['@', '?']).next().unwrap_or_default();
-    Err(format!("expected sqlite:PATH or postgres://USER@HOST/DATABASE, got `{shown}`"))
+    Err(format!("expected something like sqlite:shop.db or postgres://user@host/shop, got `{shown}`"))
 }
 
 // What a source is called that was given no name: after its file or database.

@@ -163,6 +163,10 @@ settings! {
         long_poll_wait_max: Duration = "60s", millis(0, 600_000);
         /// Events in one page of a long-poll answer.
         page_events_max: usize = "1000", count(1, 100_000);
+        /// Bytes of one message that a client sends on a WebSocket; larger events are published by `POST`.
+        websocket_message_bytes_max: usize = "64KiB", bytes(1 << 10, 16 << 20);
+        /// Subscriptions of one WebSocket.
+        websocket_subscriptions_max: usize = "100", count(1, 10_000);
     }
 }
 

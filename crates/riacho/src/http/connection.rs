@@ -1,4 +1,4 @@
-//! One connection, from accept to its end or its takeover by a reactor.
+//! One connection, from accept to its end, its takeover by a reactor, or its upgrade to WebSocket.
 //!
 //! hyper parses and answers; when an SSE body has given its first block, the body offers its subscription, and once all
 //! is with the socket the connection is taken apart and its socket leaves for a reactor.
@@ -22,19 +22,21 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Poll, ready},
     time::Duration,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch, task::JoinSet};
 
 /// What a request's handler may know of its connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The other side's address.
     pub address: SocketAddr,
-    /// Where an SSE body may offer its subscription; none on HTTP/2.
+    /// Where an answer may offer what is to leave with the socket; none on HTTP/2.
     pub handoff: Option<Arc<Handoff>>,
+    /// Who owns the tasks that speak another protocol on a stream of HTTP/2; none on HTTP/1.
+    pub upgraded: Option<Arc<Mutex<JoinSet<()>>>>,
 }
 
 /// Bounds of a connection.
@@ -96,7 +98,8 @@ impl Serving {
         let handoff = Arc::<Handoff>::default();
         let (socket, mut sender) = socket::buffered(io.socket);
         let io = Io { socket, prefix: io.prefix };
-        let service = answer(self.gate, Peer { address, handoff: Some(Arc::clone(&handoff)) });
+        let service =
+            answer(self.gate, Peer { address, handoff: Some(Arc::clone(&handoff)), upgraded: None });
         // A connection that comes while the server drains gets one answer: native EventSources are told when to come
         // back, where a refused connection might become a proxy's error, which would be final for them.
         let late = *self.drain.borrow();
@@ -134,9 +137,17 @@ impl Serving {
             }
         })
         .await;
-        let socket = connection.into_parts().io.into_inner().socket;
-        // What was pipelined after an SSE request is dropped with hyper's buffer: it can have no answer.
+        let parts = connection.into_parts();
+        let Io { socket, prefix } = parts.io.into_inner();
         let Some(mut stream) = sender.reunite(socket) else { return };
+        if let Some(Ok(())) = ended
+            && let Some(upgrade) = handoff.take_upgrade()
+        {
+            drop(handoff);
+            let early = [parts.read_buf, prefix].concat();
+            return upgrade(stream, early).await;
+        }
+        // What was pipelined after an SSE request is dropped with hyper's buffer: it can have no answer.
         if let Some(Leave { seat, place, way }) = leaving {
             if let Ok(socket) = stream.into_std() {
                 self.reactors.serve(Ticket { socket: socket.into(), seat, place, way, permit });
@@ -155,12 +166,17 @@ impl Serving {
     }
 
     async fn serve_http2(self, io: Io<TcpStream>, address: SocketAddr, permit: Permit) {
-        let service = answer(self.gate, Peer { address, handoff: None });
+        // Dropped with the connection, and with it what still runs.
+        let upgraded = Arc::<Mutex<JoinSet<()>>>::default();
+        let peer = Peer { address, handoff: None, upgraded: Some(Arc::clone(&upgraded)) };
+        let service = answer(self.gate, peer);
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(self.settings.heartbeat)
             .keep_alive_timeout(self.settings.heartbeat)
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            // RFC 8441: WebSocket on a stream.
+            .enable_connect_protocol()
             .max_header_list_size(u32::try_from(self.settings.head_bytes_max).unwrap_or(u32::MAX))
             .serve_connection(TokioIo::new(io), service);
         let mut connection = pin!(connection);

@@ -78,6 +78,8 @@ pub(super) fn small() -> Settings {
         streams_per_subscription_max: 4,
         long_poll_wait_max: Duration::from_secs(60),
         page_events_max: 10,
+        websocket_message_bytes_max: 1 << 10,
+        websocket_subscriptions_max: 4,
         row_bytes_max: 1 << 10,
         schemas: Schemas::default(),
         snapshot_hold: Duration::from_secs(60),

@@ -6,6 +6,7 @@
 use super::{
     App,
     problem::{Problem, Refused},
+    websocket,
 };
 use crate::config::Origins;
 use axum::{
@@ -57,13 +58,18 @@ impl Gate {
     }
 
     async fn route(&self, request: Request) -> Response {
+        if websocket::is_upgrade(&request) {
+            return websocket::open(&self.shared.app, request);
+        }
         never_fails(self.shared.routes.clone().oneshot(request).await)
     }
 
-    // A page of another site must not write here by a form or a simple request, which browsers send without asking.
+    // A page of another site must not write here by a form or a simple request, which browsers send without asking; nor by
+    // a WebSocket, which they open without asking, and on which it may read and write.
     async fn same_site(&self, request: Request) -> Response {
         let origins = &self.shared.app.settings().origins;
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+            && !websocket::is_upgrade(&request);
         if reads || *origins == Origins::Any {
             return self.route(request).await;
         }

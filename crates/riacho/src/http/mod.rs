@@ -12,6 +12,8 @@ mod publish;
 mod read;
 /// Sources are listed and asked.
 mod sources;
+/// Events go out and come in on a WebSocket.
+mod websocket;
 /// Streams are listed and emptied.
 mod streams;
 /// Tables are listed, read and emptied.
@@ -26,6 +28,8 @@ mod batch;
 mod snapshot;
 /// Health, metrics, and the first page.
 mod operation;
+/// The JavaScript client.
+mod client;
 /// All decoders of a request, for the fuzz target.
 #[doc(hidden)]
 pub mod decode;
@@ -50,6 +54,7 @@ use axum::{
     response::IntoResponse,
     routing::{any, get, post},
 };
+use client::Client;
 use http::{StatusCode, header};
 use problem::Problem;
 use snapshot::Snapshots;
@@ -71,6 +76,7 @@ struct Shared {
     publish_bytes: Arc<Semaphore>,
     snapshots: Arc<Snapshots>,
     sources: Sources,
+    client: Client,
     drain: watch::Receiver<bool>,
 }
 
@@ -97,6 +103,10 @@ pub struct Settings {
     pub long_poll_wait_max: Duration,
     /// Events of a long-poll page, and `tail=`.
     pub page_events_max: usize,
+    /// Bytes of a message of a client on a WebSocket.
+    pub websocket_message_bytes_max: usize,
+    /// Subscriptions of one WebSocket.
+    pub websocket_subscriptions_max: usize,
     /// Bytes of a row's value, and of a patch.
     pub row_bytes_max: usize,
     /// What rows of tables must look like.
@@ -123,8 +133,19 @@ impl App {
         let permits = settings.publish_bytes_in_flight_max.min(Semaphore::MAX_PERMITS);
         let publish_bytes = Arc::new(Semaphore::new(permits));
         let snapshots = Snapshots::new(settings.snapshot_hold, settings.snapshots_max);
-        let shared =
-            Shared { log, feeder, reactors, metrics, settings, publish_bytes, snapshots, sources, drain };
+        let client = Client::new();
+        let shared = Shared {
+            log,
+            feeder,
+            reactors,
+            metrics,
+            settings,
+            publish_bytes,
+            snapshots,
+            sources,
+            client,
+            drain,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -158,6 +179,7 @@ fn routes(app: App, extra: Router) -> Router {
             "/streams/{*name}",
             get(read::one).post(publish::one).delete(streams::empty).options(options_one),
         )
+        .route("/streams/-/ws", any(websocket::not_upgraded))
         .route("/streams/", any(unnamed))
         .route("/tables", get(tables::list).options(options_list))
         .route("/tables/", any(unnamed_table))
@@ -178,6 +200,8 @@ fn routes(app: App, extra: Router) -> Router {
         .route("/healthz", get(operation::healthz))
         .route("/readyz", get(operation::readyz))
         .route("/metrics", get(operation::metrics))
+        .route("/riacho.js", get(client::module))
+        .route("/riacho.global.js", get(client::global))
         .route("/", get(operation::index))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)

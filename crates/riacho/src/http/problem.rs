@@ -86,6 +86,34 @@ impl Problem {
         self
     }
 
+    /// The problem details.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        let mut body = json!({
+            "type": format!("urn:riacho:error:{}", self.code),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+            "retry": self.retry,
+        });
+        for (name, place) in [("index", self.index), ("line", self.line)] {
+            if let (Some(place), Some(body)) = (place, body.as_object_mut()) {
+                body.insert(name.into(), place.into());
+            }
+        }
+        body
+    }
+
+    /// Whether trying again may help.
+    pub(super) fn retry(&self) -> bool {
+        self.retry
+    }
+
+    /// Its status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// What is left of it for the metrics.
     pub(super) fn refused(&self) -> Refused {
         Refused { code: self.code, limit: self.limit }
@@ -100,20 +128,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let refused = self.refused();
-        let mut body = json!({
-            "type": format!("urn:riacho:error:{}", self.code),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "code": self.code,
-            "detail": self.detail,
-            "retry": self.retry,
-        });
-        for (name, place) in [("index", self.index), ("line", self.line)] {
-            if let (Some(place), Some(body)) = (place, body.as_object_mut()) {
-                body.insert(name.into(), place.into());
-            }
-        }
-        let mut response = (self.status, format!("{body}\n")).into_response();
+        let mut response = (self.status, format!("{}\n", self.to_json())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -18,6 +18,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use riacho_core::{
     event::{Data, EventType},
     name::StreamName,
+    transport::command::Publish,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -78,6 +79,39 @@ pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Re
         entry(request::parse_name(stream)?, event_type.clone(), line)
     })?;
     append(&app, &parts, &text, entries, permit).await
+}
+
+/// An event that comes on a WebSocket. Events are stored in the order in which this is first polled.
+pub(super) async fn said(app: App, publish: Publish) -> Result<Appended, Problem> {
+    let Publish { stream, event_type, data, idempotency_key } = publish;
+    let bytes_max = app.settings().event_bytes_max;
+    if data.text.len() > bytes_max {
+        let detail = format!("the data is larger than {bytes_max} bytes (limit event_bytes_max)");
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(
+            Problem::new(status, "event_too_large", "Too large", detail).limited_by("event_bytes_max")
+        );
+    }
+    let key = idempotency_key.map(|key| {
+        let json: &[u8] = if data.json { b"json" } else { b"text" };
+        let event_type = event_type.as_deref().unwrap_or_default().as_bytes();
+        key_of(&key, &[b"websocket", stream.as_bytes(), event_type, json, data.text.as_bytes()])
+    });
+    let stream = request::parse_name(&stream)?;
+    let event_type = event_type.as_deref().map(parse_type).transpose()?;
+    let (key, permit) = (key.transpose()?, permit(&app, data.text.len())?);
+    let batch = Batch { entries: vec![Entry { stream, event_type, data }], key };
+    Ok(app.log().append_counted(batch, Some(permit)).await?)
+}
+
+// Stands for bytes that are being published until the log has answered.
+fn permit(app: &App, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let bytes = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX);
+    Arc::clone(&app.shared.publish_bytes).try_acquire_many_owned(bytes).map_err(|_| {
+        let limit = "publish_bytes_in_flight_max";
+        let detail = "too much is being published at once (limit publish_bytes_in_flight_max)";
+        Problem::overloaded(limit, detail).limited_by(limit)
+    })
 }
 
 async fn append(
@@ -198,12 +232,7 @@ pub(super) async fn receive(
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(bound.exceeded());
     }
-    let bytes = u32::try_from(announced.unwrap_or(bytes_max).max(1)).unwrap_or(u32::MAX);
-    let permit = Arc::clone(&app.shared.publish_bytes).try_acquire_many_owned(bytes).map_err(|_| {
-        let limit = "publish_bytes_in_flight_max";
-        let detail = "too much is being published at once (limit publish_bytes_in_flight_max)";
-        Problem::overloaded(limit, detail).limited_by(limit)
-    })?;
+    let permit = permit(app, announced.unwrap_or(bytes_max))?;
     let collected = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect()).await;
     let Ok(collected) = collected else {
         let detail = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());
@@ -326,14 +355,18 @@ pub(super) fn idempotency_key(parts: &Parts, more: &[&[u8]]) -> Result<Option<Ke
     let text = value.to_str().unwrap_or_default();
     // The draft's form is a quoted string; many clients send it bare.
     let key = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
-    if key.is_empty() || key.len() > KEY_BYTES_MAX {
-        let detail = format!("an idempotency key is 1 to {KEY_BYTES_MAX} visible ASCII characters");
-        return Err(Problem::bad("idempotency_key_invalid", "Bad idempotency key", detail));
-    }
     let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     let content_type = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
     let fingerprint = [&[target.as_bytes(), content_type], more].concat();
-    Ok(Some(Key { key: hash(&[key.as_bytes()]), body: hash(&fingerprint) }))
+    key_of(key, &fingerprint).map(Some)
+}
+
+fn key_of(key: &str, fingerprint: &[&[u8]]) -> Result<Key, Problem> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        let detail = format!("an idempotency key is 1 to {KEY_BYTES_MAX} visible ASCII characters");
+        return Err(Problem::bad("idempotency_key_invalid", "Bad idempotency key", detail));
+    }
+    Ok(Key { key: hash(&[key.as_bytes()]), body: hash(fingerprint) })
 }
 
 /// The first half of a SHA-256 of all parts.

@@ -180,8 +180,8 @@ pub(super) fn start_of_tables(query: &Query, headers: &HeaderMap) -> Result<Star
     }
 }
 
-// The cursor to go on from, if the request has one.
-fn resume<'a>(query: &'a Query, headers: &'a HeaderMap) -> Option<&'a str> {
+/// The cursor to go on from, if the request has one.
+pub(super) fn resume<'a>(query: &'a Query, headers: &'a HeaderMap) -> Option<&'a str> {
     // A header that is no text is a cursor that cannot be honoured: told in band, like any other.
     let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
     // The names that polyfills and other servers' clients use.

@@ -73,7 +73,8 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Result<Resp
         Media::Json => request::has_start(&query, &request.headers),
     };
     if live {
-        return read::table(&app, &request, table, media).await;
+        drop(query);
+        return read::table(&app, request, table, media).await;
     }
     ready(&app, &table)?;
     snapshot::read(&app, &request, &query, table, media).await

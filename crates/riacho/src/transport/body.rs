@@ -7,26 +7,49 @@ use crate::{
 };
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use http_body::Frame;
 use riacho_core::transport::Control;
 use std::{
     convert::Infallible,
+    fmt,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::net::TcpStream;
 
-/// Between a response body and the loop that drives its connection: the subscription that is to leave with the socket.
-#[derive(Debug, Default)]
+/// Between an answer and the loop that drives its connection: what is to leave with the socket.
+#[derive(Default)]
 pub struct Handoff {
     subscription: Mutex<Option<Leave>>,
+    upgrade: Mutex<Option<Upgrade>>,
 }
+
+/// Speaks another protocol on the socket, after the bytes that were read from it already, until the connection ends.
+pub type Upgrade = Box<dyn FnOnce(TcpStream, Vec<u8>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 impl Handoff {
     /// The subscription, once its first block was given to hyper.
     pub fn take(&self) -> Option<Leave> {
         self.subscription.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Offers the socket to `upgrade`, once the answer that says so is sent.
+    pub fn offer(&self, upgrade: Upgrade) {
+        *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
+    }
+
+    /// What the socket was offered to.
+    pub fn take_upgrade(&self) -> Option<Upgrade> {
+        self.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for Handoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handoff").finish_non_exhaustive()
     }
 }
 
@@ -74,18 +97,29 @@ impl http_body::Body for Leaving {
     }
 }
 
-/// The body of a subscription that a task serves, in the form of its view.
-pub fn following(first: Bytes, follower: Follower, retry: Duration) -> Body {
+/// A piece of what a task sends to the reader it serves.
+#[derive(Debug)]
+pub enum Piece {
+    /// Encoded events, or a heartbeat.
+    Events(Bytes),
+    /// Goodbye: the server is shutting down, and nothing follows.
+    Goodbye(Bytes),
+    /// The log could not be read. The reader resumes from its cursor, which loses nothing.
+    Failed,
+}
+
+/// What a task sends to the reader it serves, in the form of its view: `first`, then all that `follower` gives.
+pub fn pieces(first: Bytes, follower: Follower, retry: Duration) -> impl Stream<Item = Piece> + Send {
     let start = Some((Some(first), follower));
-    let stream = futures_util::stream::unfold(start, move |state| async move {
+    futures_util::stream::unfold(start, move |state| async move {
         let (first, mut follower) = state?;
         if let Some(first) = first {
-            return Some((Ok::<_, Infallible>(first), Some((None, follower))));
+            return Some((Piece::Events(first), Some((None, follower))));
         }
         let form = follower.view().form();
         let mut bytes = Vec::new();
         match follower.next().await {
-            Ok(Next::Bytes(bytes)) => return Some((Ok(bytes), Some((None, follower)))),
+            Ok(Next::Bytes(bytes)) => return Some((Piece::Events(bytes), Some((None, follower)))),
             Ok(Next::Silence) => {
                 let moved = follower.advance().is_some();
                 form.heartbeat(&mut bytes, follower.log().position(follower.after()), moved);
@@ -93,17 +127,27 @@ pub fn following(first: Bytes, follower: Follower, retry: Duration) -> Body {
             Ok(Next::Drain) => {
                 let goodbye = Control::Goodbye { reason: "drain", retry };
                 form.control(&mut bytes, follower.log().position(follower.after()), &goodbye);
-                return Some((Ok(bytes.into()), None));
+                return Some((Piece::Goodbye(bytes.into()), None));
             }
             Err(err) => {
-                // The body just ends: the reader resumes from its cursor, which loses nothing.
                 err.log_end_of_subscription();
-                return None;
+                return Some((Piece::Failed, None));
             }
         }
-        Some((Ok(bytes.into()), Some((None, follower))))
+        Some((Piece::Events(bytes.into()), Some((None, follower))))
+    })
+}
+
+/// The body of a subscription that a task serves.
+pub fn following(first: Bytes, follower: Follower, retry: Duration) -> Body {
+    let bytes = pieces(first, follower, retry).filter_map(|piece| {
+        std::future::ready(match piece {
+            Piece::Events(bytes) | Piece::Goodbye(bytes) => Some(Ok::<_, Infallible>(bytes)),
+            // The body just ends.
+            Piece::Failed => None,
+        })
     });
-    Body::from_stream(stream)
+    Body::from_stream(bytes)
 }
 
 /// A body that says one thing and ends, as a stream that was cut short does.

@@ -3,7 +3,7 @@
 use super::follower::{Follower, Next};
 use crate::{error::Error, feed::Feeder, log::Begun};
 use riacho_core::{
-    position::Offset,
+    position::{Offset, Position},
     transport::{Control, Form, ResetReason, Resume},
 };
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -18,7 +18,46 @@ pub struct Poll {
     pub events_max: usize,
 }
 
-/// Waits for a page: `{"events":[…],"cursor","more"}`.
+/// A page of events.
+#[derive(Debug)]
+pub struct Page {
+    /// The events and what the server itself says, a line each.
+    lines: Vec<u8>,
+    /// Where to go on from.
+    pub cursor: Position,
+    /// Whether there may be more right now.
+    more: bool,
+    /// Whether it was given before its time, since the server is shutting down.
+    pub drained: bool,
+}
+
+impl Page {
+    fn new(lines: Vec<u8>, cursor: Position, more: bool) -> Self {
+        Self { lines, cursor, more, drained: false }
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// `{"events":[…],"cursor","more"}`; with `retry`, when to ask again, and with `closed`, that nothing will come.
+    pub fn render(&self, retry: Option<Duration>, closed: bool) -> Vec<u8> {
+        let mut page = Vec::with_capacity(self.lines.len() + 96);
+        page.extend_from_slice(b"{\"events\":[");
+        let lines = self.lines.strip_suffix(b"\n").unwrap_or(&self.lines);
+        // A line holds no line break of its own: the encoder escapes them.
+        page.extend(lines.iter().map(|byte| if *byte == b'\n' { b',' } else { *byte }));
+        page.extend_from_slice(format!("],\"cursor\":\"{}\",\"more\":{}", self.cursor, self.more).as_bytes());
+        if let Some(retry) = retry {
+            page.extend_from_slice(format!(",\"retry_ms\":{}", retry.as_millis()).as_bytes());
+        }
+        page.extend_from_slice(if closed { b",\"closed\":true}\n" } else { b"}\n" });
+        page
+    }
+}
+
+/// Waits for a page.
 ///
 /// # Errors
 /// Where the log has to be read and cannot be.
@@ -27,7 +66,7 @@ pub async fn page(
     poll: Poll,
     feeder: &Arc<Feeder>,
     drain: watch::Receiver<bool>,
-) -> Result<Vec<u8>, Error> {
+) -> Result<Page, Error> {
     if begun.seat.view().selection().terms().is_some() {
         return page_of_tables(begun, poll, feeder, drain).await;
     }
@@ -64,11 +103,11 @@ pub async fn page(
         if cut {
             let last = room.checked_sub(1).and_then(|last| page.events.get(last));
             let after = last.map_or(from, |event| event.offset);
-            return Ok(render(&lines, &log.position(after).to_string(), true));
+            return Ok(Page::new(lines, log.position(after), true));
         }
         let published: Offset = log.published();
         if !lines.is_empty() {
-            return Ok(render(&lines, &log.position(place.after).to_string(), place.after < published));
+            return Ok(Page::new(lines, log.position(place.after), place.after < published));
         }
         if place.after < published {
             continue;
@@ -78,9 +117,12 @@ pub async fn page(
         tokio::select! {
             // Each branch only waits: nothing is taken that could be lost.
             () = woken => {}
-            () = drained => return Ok(render(&[], &log.position(place.after).to_string(), false)),
+            () = drained => {
+                let page = Page::new(lines, log.position(place.after), false);
+                return Ok(Page { drained: true, ..page });
+            }
             () = tokio::time::sleep_until(deadline) => {
-                return Ok(render(&[], &log.position(place.after).to_string(), false));
+                return Ok(Page::new(lines, log.position(place.after), false));
             }
         }
     }
@@ -92,7 +134,7 @@ async fn page_of_tables(
     poll: Poll,
     feeder: &Arc<Feeder>,
     drain: watch::Receiver<bool>,
-) -> Result<Vec<u8>, Error> {
+) -> Result<Page, Error> {
     let Begun { seat, place, way, control } = begun;
     let (log, selection) = (seat.log().clone(), seat.view().selection().clone());
     let mut lines = Vec::new();
@@ -103,15 +145,16 @@ async fn page_of_tables(
     loop {
         match follower.next().await? {
             Next::Bytes(bytes) => lines.extend_from_slice(&bytes),
-            Next::Silence | Next::Drain => {
+            next @ (Next::Silence | Next::Drain) => {
                 follower.advance();
-                return Ok(render(&lines, &log.position(follower.after()).to_string(), false));
+                let page = Page::new(lines, log.position(follower.after()), false);
+                return Ok(Page { drained: matches!(next, Next::Drain), ..page });
             }
         }
         if follower.is_level() && !lines.is_empty() {
             follower.advance();
             let more = follower.after() < log.published();
-            return Ok(render(&lines, &log.position(follower.after()).to_string(), more));
+            return Ok(Page::new(lines, log.position(follower.after()), more));
         }
         if lines.len() > GROUP_BYTES_MAX {
             // More than a page may hold: the rows are had whole elsewhere, and with them a cursor to go on from.
@@ -120,7 +163,7 @@ async fn page_of_tables(
             let now = log.position(log.published());
             lines.clear();
             Form::Ndjson.control(&mut lines, now, &control);
-            return Ok(render(&lines, &now.to_string(), false));
+            return Ok(Page::new(lines, now, false));
         }
     }
 }
@@ -161,18 +204,6 @@ impl Drop for Follows<'_> {
     fn drop(&mut self) {
         self.0.view().remove_follower();
     }
-}
-
-fn render(lines: &[u8], cursor: &str, more: bool) -> Vec<u8> {
-    let mut page = Vec::with_capacity(lines.len() + 64);
-    page.extend_from_slice(b"{\"events\":[");
-    let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
-    // A line holds no line break of its own: the encoder escapes them.
-    page.extend(lines.iter().map(|byte| if *byte == b'\n' { b',' } else { *byte }));
-    page.extend_from_slice(b"],\"cursor\":\"");
-    page.extend_from_slice(cursor.as_bytes());
-    page.extend_from_slice(if more { b"\",\"more\":true}\n" } else { b"\",\"more\":false}\n" });
-    page
 }
 
 // Bytes of events in one page.

@@ -308,6 +308,8 @@ fn settings(dir: &TempDir) -> Settings {
             streams_per_subscription_max: 10,
             long_poll_wait_max: heartbeat,
             page_events_max: 1000,
+            websocket_message_bytes_max: 1 << 10,
+            websocket_subscriptions_max: 4,
             row_bytes_max: 1 << 20,
             schemas: riacho::schema::Schemas::default(),
             snapshot_hold: heartbeat,
@@ -316,6 +318,8 @@ fn settings(dir: &TempDir) -> Settings {
         },
         log: log_settings::small(StreamRules::new(Vec::new())),
         reactors: reactor::Settings { count: 1, heartbeat, retry },
+        sources: Vec::new(),
+        reload: riacho::source::Reload::new(|| Ok(Vec::new())),
     }
 }
 

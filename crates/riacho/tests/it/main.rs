@@ -16,6 +16,8 @@ mod cli;
 mod streams;
 /// The same events on every transport, and how connections begin and end.
 mod transports;
+/// Events go out and come in on WebSockets.
+mod websocket;
 /// Tables over HTTP: rows, batches, conditions, snapshots.
 mod tables;
 /// A publisher that tries again.

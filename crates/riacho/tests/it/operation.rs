@@ -1,8 +1,9 @@
 //! Health, metrics, origins, heartbeats, shutdown.
 
 use crate::support::{Connection, Item, Process, Subscription, TestServer, patient, riacho, until};
+use flate2::read::GzDecoder;
 use rustix::process::Signal;
-use std::{collections::BTreeSet, panic::Location};
+use std::{collections::BTreeSet, io::Read as _, panic::Location};
 
 #[tokio::test]
 async fn health_and_readiness_are_told() {
@@ -84,6 +85,7 @@ async fn metrics_are_openmetrics_and_complete() {
         "tail_bytes",
         "views",
         "views_bytes",
+        "websockets",
     ];
     let missing: Vec<_> =
         want.iter().filter(|name| !families.contains_key(format!("riacho_{name}").as_str())).collect();
@@ -255,6 +257,29 @@ async fn sigterm_says_goodbye_ends_cleanly_and_a_restart_resumes() {
 }
 
 #[tokio::test]
+async fn client_is_served_to_pages_of_every_origin_and_sent_once() {
+    let server = TestServer::with("cors_origins = [\"https://app.example\"]\n").await;
+    for (path, within) in [("/riacho.js", "export {"), ("/riacho.global.js", "var riacho=")] {
+        let script = server.request("GET", path, "Origin: https://other.example\r\n", "").await;
+        assert_eq!((script.status, script.text().contains(within)), (200, true), "{path}");
+        let headers = ["content-type", "cache-control", "access-control-allow-origin", "content-encoding"];
+        let want = [Some("text/javascript; charset=utf-8"), Some("no-cache"), Some("*"), None];
+        assert_eq!(headers.map(|name| script.header(name)), want, "{path}");
+
+        let zipped = server.request("GET", path, "Accept-Encoding: br, gzip\r\n", "").await;
+        assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+        let mut text = String::new();
+        GzDecoder::new(&zipped.body[..]).read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), zipped.header("etag")), (script.text(), script.header("etag")));
+
+        let tag = format!("If-None-Match: {}\r\n", script.header("etag").unwrap());
+        let known = server.request("GET", path, &tag, "").await;
+        assert_eq!((known.status, known.body.len(), known.header("etag")), (304, 0, script.header("etag")));
+        server.request("POST", path, "", "").await.problem(405, "method_not_allowed", false);
+    }
+}
+
+#[tokio::test]
 async fn drain_answers_who_waits_and_cuts_who_does_not_end() {
     let server = TestServer::with("drain = \"100ms\"\n").await;
     server.publish("s", "x").await;
@@ -267,6 +292,10 @@ async fn drain_answers_who_waits_and_cuts_who_does_not_end() {
     server.stop().await;
     assert_eq!(lines.next().await.unwrap()["type"], "riacho.goodbye");
     assert_eq!(lines.next().await, None);
-    assert_eq!(poll.response().await.json()["events"], serde_json::json!([]));
+    // Told when to ask again: at once, it would be the same once more.
+    let page = poll.response().await;
+    let (said, seconds) = (page.json(), page.header("retry-after").unwrap().parse::<u64>().unwrap());
+    assert_eq!(said["events"], serde_json::json!([]));
+    assert_eq!(said["retry_ms"].as_u64().unwrap().div_ceil(1000), seconds);
     stuck.closed().await;
 }

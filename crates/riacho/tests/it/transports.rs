@@ -145,6 +145,109 @@ async fn transport_may_be_switched_at_any_cursor() {
 }
 
 #[tokio::test]
+async fn page_that_a_poller_has_is_not_sent_again() {
+    let server = TestServer::with("[[stream]]\nmatch = \"over\"\nclosed = true\n").await;
+    let id = server.publish("s", "a").await;
+    let ask = async |target: &str, tag: &str| {
+        let headers = format!("Accept: application/json\r\nIf-None-Match: {tag}\r\n");
+        server.request("GET", target, &headers, "").await
+    };
+    let first = ask("/streams/s?from=earliest", "\"other\"").await;
+    let tag = format!("\"{id}\"");
+    assert_eq!((first.status, first.header("etag")), (200, Some(tag.as_str())));
+    // The same place with events is another page; without any it is known.
+    assert_eq!(ask("/streams/s?from=earliest", &tag).await.status, 200);
+    let after = format!("/streams/s?from={id}&wait=10ms");
+    let known = ask(&after, &tag).await;
+    assert_eq!((known.status, known.header("etag"), known.body.len()), (304, Some(tag.as_str()), 0));
+    server.publish("other", "b").await;
+    let moved = ask(&after, &tag).await;
+    assert_eq!((moved.status, Page::of(&moved).events.len()), (200, 0));
+    ask(&after, "no tag").await.problem(400, "condition_invalid", false);
+    // Nothing will come where a stream has ended.
+    assert_eq!(ask("/streams/over?wait=60s", "\"x\"").await.json()["closed"], true);
+}
+
+#[tokio::test]
+async fn poller_that_loops_is_woken_for_every_event() {
+    let server = TestServer::start().await;
+    let mut cursor = server.page("/streams/s", "").await.cursor;
+    let poller = async {
+        let mut seen = Vec::new();
+        let mut connection = Connection::open(server.address()).await;
+        while seen.len() < 300 {
+            // Longer than a test waits: an event that wakes nobody is seen as such.
+            let target = format!("/streams/s?last_event_id={cursor}&wait=60s");
+            let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\n");
+            connection.send(request).await;
+            let page = Page::of(&connection.response().await);
+            seen.extend(page.events.iter().map(|event| event["data"].as_str().unwrap().to_owned()));
+            cursor = page.cursor;
+        }
+        seen
+    };
+    let publisher = async {
+        for n in 0..300 {
+            server.publish(if n % 3 == 0 { "other" } else { "s" }, &n.to_string()).await;
+            if n % 3 == 0 {
+                server.publish("s", &n.to_string()).await;
+            }
+        }
+    };
+    let (seen, ()) = tokio::join!(poller, publisher);
+    assert!(seen.iter().map(|n| n.parse::<usize>().unwrap()).eq(0..300), "{seen:?}");
+}
+
+#[tokio::test]
+async fn http2_carries_many_streams_and_a_slow_one_stops_no_other() {
+    let server = TestServer::start().await;
+    let mut client = http2(&server).await;
+    let mut readers = Vec::new();
+    for n in 0..100 {
+        let target = format!("/streams?stream=all&stream=own/{n}");
+        readers.push(ask(&mut client, Method::GET, &target, "text/event-stream").await);
+    }
+    // Its window is full long before this is sent, and it takes nothing.
+    let mut slow = ask(&mut client, Method::GET, "/streams/large", "text/event-stream").await;
+    for _ in 0..100 {
+        server.publish("large", &"x".repeat(50_000)).await;
+    }
+    for (n, reader) in readers.iter_mut().enumerate() {
+        server.publish(&format!("own/{n}"), "mine").await;
+        assert_eq!(
+            http2_events(reader, 1).await[0].data,
+            format!("{{\"stream\":\"own/{n}\",\"data\":\"mine\"}}")
+        );
+    }
+    server.publish("all", "ours").await;
+    for reader in &mut readers {
+        assert_eq!(http2_events(reader, 1).await[0].data, "{\"stream\":\"all\",\"data\":\"ours\"}");
+    }
+    assert_eq!(http2_events(&mut slow, 100).await.len(), 100);
+}
+
+#[tokio::test]
+async fn selection_that_is_changed_at_a_cursor_has_no_gap() {
+    let server = TestServer::start().await;
+    let mut reader = server.subscribe("s0").await;
+    for round in 1..20 {
+        // In turn of the stream that is read and of the one that is to join.
+        let line = |n: usize| {
+            format!("{}\n", json!({ "stream": format!("s{}", n % 2 * round), "data": n.to_string() }))
+        };
+        let lines: String = (0..20).map(line).collect();
+        server.post("/streams", "Content-Type: application/x-ndjson\r\n", &lines).await.id();
+        let read = reader.data(1 + round % 7).await;
+        let target = format!("/streams?stream=s0&stream=s{round}&envelope=0&last_event_id={}", reader.cursor);
+        reader = server.sse(&target, "").await;
+        // All of both streams from the cursor on.
+        let next: usize = read.last().unwrap().parse::<usize>().unwrap() + 1;
+        let want: Vec<String> = (next..20).map(|n| n.to_string()).collect();
+        assert_eq!(reader.data(20 - next).await, want);
+    }
+}
+
+#[tokio::test]
 async fn long_poll_waits_for_the_first_event_and_no_longer() {
     let server = TestServer::start().await;
     let now = server.page("/streams/s", "").await;

@@ -438,7 +438,7 @@ impl History {
         let poll = Poll { wait: Duration::ZERO, events_max: 1 + self.random.below(10) };
         let page = long_poll::page(begun, poll, &self.feeder, self.drain.subscribe());
         let page = timeout(PATIENCE, page).await.expect("a page in time").unwrap();
-        self.clients[index].page(&page, &self.model);
+        self.clients[index].page(&page.render(None, false), &self.model);
     }
 
     // The process dies: what is on disk is found by the next.

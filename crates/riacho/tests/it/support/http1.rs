@@ -183,6 +183,11 @@ impl Connection {
         String::from_utf8_lossy(&self.buffer).into_owned()
     }
 
+    /// The socket, and what was read from it but not used.
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer)
+    }
+
     /// Lines of helpers further up are of no use: this one is.
     pub(crate) fn asked_at(&mut self, at: At) {
         self.at = at;

@@ -14,11 +14,15 @@ mod subscription;
 #[allow(dead_code, reason = "unit tests of `source::postgres` use the file too")]
 pub(crate) mod postgres;
 
+/// WebSockets.
+mod websocket;
+
 pub(crate) use http1::{Connection, Response};
 pub(crate) use process::{Process, riacho, run};
 pub(crate) use server::TestServer;
 pub(crate) use sse::{Event, Item, Parser};
 pub(crate) use subscription::{Page, Subscription};
+pub(crate) use websocket::{Said, WebSocket, handshake, opened};
 
 use std::{panic::Location, time::Duration};
 

@@ -1,0 +1,177 @@
+// What tabs share: one connection for each distinct thing that is read, and all of these on one WebSocket where there can be
+// one. It runs in a SharedWorker or in the tab that leads. It must not know rows; every tab keeps its own cursor.
+
+import { connection, type ConnectOptions, type Link, type Sink } from '../connect.js'
+import { ProblemError, RiachoError } from '../error.js'
+import { refused, type Place } from '../state.js'
+
+/** What a tab says. */
+export type ToHub =
+  | { join: string; url: string; cursor: string; table: boolean; options: ConnectOptions }
+  | { leave: string }
+  | { ping: true }
+  | { bye: true }
+
+/** What the hub says; to a member what its sink is told, in order. */
+export type FromHub =
+  | { hub: string }
+  | { pong: boolean }
+  | { to: string; say: 'begin' }
+  | { to: string; say: 'event'; type: string; body: unknown; id: string }
+  | { to: string; say: 'mark'; id: string }
+  | { to: string; say: 'snapshot'; body: unknown }
+  | { to: string; say: 'changed'; place: Place; error?: PlainError }
+
+/** An error as it passes between tabs. */
+export interface PlainError {
+  code: string
+  retry: boolean
+  cause?: unknown
+  status?: number
+  problem?: ProblemError['problem']
+}
+
+type Say = FromHub extends infer M ? (M extends { to: string } ? Omit<M, 'to'> : never) : never
+
+/** One connection, for all members that ask for the same and are at the same place. */
+interface Shared {
+  readonly key: string
+  readonly sink: Sink
+  readonly link: Link
+  readonly members: Map<string, string>
+  /** No group of changes of a table is incomplete. */
+  whole: boolean
+}
+
+/** Serves tabs; `post` says something to one, `gone` is told when one is. What is returned takes what a tab says. */
+export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: string) => void) => {
+  const name = crypto.randomUUID()
+  const all = new Set<Shared>()
+  /** When each tab last said something. */
+  const tabs = new Map<string, number>()
+
+  const leave = (member: string): void => {
+    for (const shared of all) if (shared.members.delete(member)) close(shared)
+  }
+  const close = (shared: Shared): void => {
+    if (shared.members.size) return
+    all.delete(shared)
+    shared.link._tell(refused, new RiachoError('closed', false))
+  }
+  const forget = (tab: string): void => {
+    tabs.delete(tab)
+    gone?.(tab)
+    for (const shared of all) {
+      for (const [member, of] of shared.members) if (of === tab) shared.members.delete(member)
+      close(shared)
+    }
+  }
+
+  const open = (key: string, { url, cursor, table, options }: Extract<ToHub, { join: string }>): Shared => {
+    const members = new Map<string, string>()
+    const say = (message: Say): void => members.forEach((tab, to) => post(tab, { to, ...message } as FromHub))
+    /** Where another connection is at the same place, one is enough. */
+    const merge = (): void => {
+      if (!shared.whole || !sink.cursor) return
+      for (const other of all) {
+        if (other === shared || other.key !== key || !other.whole || other.sink.cursor !== sink.cursor) continue
+        members.forEach((tab, member) => other.members.set(member, tab))
+        members.clear()
+        close(shared)
+        return
+      }
+    }
+    const sink: Sink = {
+      cursor,
+      types: () => [],
+      select: () => undefined,
+      begin: () => {
+        shared.whole = true
+        inSnapshot = false
+        say({ say: 'begin' })
+      },
+      event: (type, body, id) => {
+        const { control, txid, last } = (body as { headers?: { control?: string; txid?: string; last?: boolean } }).headers ?? {}
+        if (table && type !== RESET) {
+          if (control) inSnapshot = control === 'snapshot-start'
+          shared.whole = !inSnapshot && (!txid || !!last)
+        }
+        if (table && type === RESET) sink.cursor = ''
+        else if (shared.whole) sink.cursor = id
+        say({ say: 'event', type, body, id })
+        merge()
+      },
+      mark: (id) => {
+        if (table && !(sink.cursor && shared.whole)) return
+        sink.cursor = id
+        say({ say: 'mark', id })
+        merge()
+      },
+      changed: (place, error) => {
+        say({ say: 'changed', place, ...(error && { error: plain(error) }) })
+        if (place === 'closed') all.delete(shared)
+      },
+      ...(table && {
+        snapshot: (body: unknown) => {
+          sink.cursor = (body as { cursor: string }).cursor
+          say({ say: 'snapshot', body })
+          merge()
+        },
+      }),
+    }
+    let inSnapshot = false
+    const link = connection(url, { ...options, transport: ['websocket', 'fetch', 'long-poll'], share: false }, sink)
+    const shared: Shared = { key, sink, link, members, whole: true }
+    all.add(shared)
+    return shared
+  }
+
+  return {
+    name,
+    take: (tab: string, message: ToHub): void => {
+      const known = tabs.has(tab)
+      tabs.set(tab, Date.now())
+      for (const [other, at] of tabs) if (at < Date.now() - TAB_SILENCE) forget(other)
+      if ('join' in message) {
+        const { join, url, cursor, table, options } = message
+        const what = new URL(url)
+        for (const start of ['from', 'tail']) what.searchParams.delete(start)
+        const key = JSON.stringify([what, table, options.headers, options.withCredentials])
+        // From the next event on is from here on; what begins elsewhere begins alone, and merges when it is at the same place.
+        const anywhere = !cursor && !table && what.href === new URL(url).href
+        const shared = [...all].find((other) =>
+          other.key === key && other.whole && other.sink.cursor && (anywhere || other.sink.cursor === cursor)) ?? open(key, message)
+        shared.members.set(join, tab)
+        if (shared.link._state.place === 'open') {
+          post(tab, { to: join, say: 'changed', place: 'open' })
+          post(tab, { to: join, say: 'mark', id: shared.sink.cursor })
+        }
+        shared.link._start()
+      } else if ('leave' in message) leave(message.leave)
+      else if ('bye' in message) forget(tab)
+      else post(tab, { pong: known })
+    },
+    /** Ends all connections. */
+    end: (): void => {
+      for (const { members, link } of [...all]) {
+        members.clear()
+        link._tell(refused, new RiachoError('closed', false))
+      }
+      all.clear()
+    },
+  }
+}
+
+const plain = (error: RiachoError): PlainError => {
+  const { code, retry, cause } = error
+  if (error instanceof ProblemError) return { code, retry, status: error.status, problem: error.problem }
+  return { code, retry, ...(cause !== undefined && { cause: `${cause}` }) }
+}
+
+/** The error that it was. */
+export const revive = ({ code, retry, cause, status, problem }: PlainError): RiachoError =>
+  problem && status ? new ProblemError(status, problem) : new RiachoError(code, retry, cause)
+
+const RESET = 'riacho.reset'
+/** A tab that said nothing for so long, in milliseconds, is gone; timers of hidden ones may run once a minute. */
+const TAB_SILENCE = 150_000

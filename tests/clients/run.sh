@@ -1,0 +1,3 @@
+#!/bin/sh
+# Others' clients, and publishing from others' servers, against the real binary. `CLIENTS=curl,php` runs only these.
+cd "$(dirname "$0")" && exec node --test --test-concurrency=1 "$@"
