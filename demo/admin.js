@@ -22,19 +22,19 @@ function open() {
   source.addEventListener("message", (event) => { spent.bytes += event.data.length; });
 }
 
-async function ask(method, key, headers, row) {
-  const type = { PUT: "application/json", PATCH: "application/merge-patch+json" }[method];
-  const url = `/tables/orders/${encodeURIComponent(key)}`;
-  const request = { method, headers: { ...(type && { "Content-Type": type }), ...headers }, body: row && JSON.stringify(row), cache: "no-store" };
+// The API of the demo, which writes to the database: Riacho only reads it.
+async function ask(method, key, body) {
+  const url = `/demo/api/orders/${encodeURIComponent(key)}`;
+  const request = { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   spent.requests += 1;
-  if (method !== "GET") spent.writes += 1;
+  spent.writes += 1;
   const answer = await fetch(url, request).catch(() => null);
   const text = (await answer?.text().catch(() => null)) ?? "";
   spent.bytes += text.length;
   let said = null;
   try { said = JSON.parse(text); } catch { /* No answer, or one without words. */ }
   const problem = said?.detail ?? "No answer from the server; please try again.";
-  return { ok: answer?.ok, status: answer?.status, etag: answer?.headers.get("etag"), said, problem };
+  return { ok: answer?.ok, status: answer?.status, said, problem };
 }
 
 function draw(now, before) {
@@ -72,12 +72,11 @@ function fill(key, row) {
   line.querySelector("button").ariaLabel = `Edit ${key}`;
 }
 
-// An edit begins with the row as it is and its ETag: what is saved later goes through only if nobody was faster.
-async function edit(key) {
-  const found = await ask("GET", key);
-  get("problem").textContent = found.ok ? "" : found.problem;
-  if (!found.ok || edits.has(key)) return;
-  const edit = { line: clone("edit"), base: found.said, etag: found.etag };
+// An edit begins with the row as it is shown: what is saved later goes through only if nobody was faster.
+function edit(key) {
+  const row = rows.get(key);
+  if (!row || edits.has(key)) return;
+  const edit = { line: clone("edit"), base: members(row) };
   const form = edit.line.querySelector("form");
   form.querySelector(".key").textContent = key;
   for (const name of MEMBERS) put(form[name], edit.base[name]);
@@ -93,28 +92,27 @@ async function edit(key) {
   draw(rows, new Map());
   form.status.focus();
 }
-async function save(key, edit, method, row) {
-  const { ok, status, problem } = await ask(method, key, { "If-Match": edit.etag }, row);
+async function save(key, edit, method, to) {
+  const { ok, status, said, problem } = await ask(method, key, { from: edit.base, to });
   const say = (text) => { edit.line.querySelector(".problem").textContent = text; };
   if (ok) return end(key);
-  if (status !== 412) return say(problem);
+  if (status === 404) return say("This order is deleted. Cancel to leave it at that.");
+  if (status !== 409) return say(problem);
   // Somebody was faster. Show what they did; what was typed stays, and goes on top of theirs if it is saved again.
-  const theirs = await ask("GET", key);
-  if (theirs.status === 404) return say("Another window has deleted this order. Cancel to leave it at that.");
-  if (!theirs.ok) return say(theirs.problem);
   const form = edit.line.querySelector("form");
-  const did = MEMBERS.filter((name) => theirs.said[name] !== edit.base[name]).map((name) => {
-    if (values(form)[name] === edit.base[name]) put(form[name], theirs.said[name]);
-    return `${name} from ${edit.base[name]} to ${theirs.said[name]}`;
+  const did = MEMBERS.filter((name) => said[name] !== edit.base[name]).map((name) => {
+    if (values(form)[name] === edit.base[name]) put(form[name], said[name]);
+    return `${name} from ${edit.base[name]} to ${said[name]}`;
   });
-  say(`Not ${method === "DELETE" ? "deleted" : "saved"}: meanwhile another window changed ${did.join(", ") || "this order"}. Try again to do it all the same.`);
-  Object.assign(edit, { base: theirs.said, etag: theirs.etag });
+  say(`Not ${method === "DELETE" ? "deleted" : "saved"}: meanwhile somebody changed ${did.join(", ") || "this order"}. Try again to do it all the same.`);
+  edit.base = members(said);
 }
 function end(key) {
   edits.delete(key);
   draw(rows, new Map());
   lines.get(key)?.querySelector("button").focus();
 }
+const members = (row) => Object.fromEntries(MEMBERS.map((name) => [name, row[name]]));
 const values = (form) => ({
   customer: form.customer.value,
   item: form.item.value,
@@ -132,9 +130,8 @@ get("insert").onsubmit = async (event) => {
   event.preventDefault();
   const form = event.target;
   const row = { ...values(form), placed: new Date().toISOString() };
-  // `If-None-Match: *`: never over an order that is there.
-  const { ok, status, problem } = await ask("PUT", form.key.value, { "If-None-Match": "*" }, row);
-  get("problem").textContent = ok ? "" : status === 412 ? `There is an order ${form.key.value} already.` : problem;
+  const { ok, status, problem } = await ask("PUT", form.key.value, row);
+  get("problem").textContent = ok ? "" : status === 409 ? `There is an order ${form.key.value} already.` : problem;
   if (ok) form.reset();
 };
 get("status").onchange = open;
@@ -152,3 +149,5 @@ function tick() {
 setInterval(tick, 1000);
 tick();
 open();
+const { path } = await (await fetch("/demo/api/database")).json();
+get("path").textContent = /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;

@@ -1,6 +1,8 @@
-// The demo pages that show tables: rows that move, filters of the server, two windows that edit, and the death of the server.
+// The demo pages that show tables: rows that move, filters of the server, two windows that edit, a database that a shell
+// writes to, and the death of the server.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import { connected, openBrowser, openWindow } from "./support/browser.js";
 import { Server } from "./support/server.js";
@@ -251,7 +253,7 @@ test("orders: of two who edit one order the second learns what the first did, an
 
   await mine.locator("[name=quantity]").fill("2");
   await save(mine);
-  await mine.locator(".problem", { hasText: "meanwhile another window changed status from open to paid" }).waitFor();
+  await mine.locator(".problem", { hasText: "meanwhile somebody changed status from open to paid" }).waitFor();
   assert.equal(await line(ben, "A-1033").locator(".quantity").textContent(), "5", "nothing is saved yet");
   assert.equal(await mine.locator("[name=quantity]").inputValue(), "2", "what was typed is still there");
   await save(mine);
@@ -325,9 +327,60 @@ test("orders: the page counts its requests beside those of polling", async (t) =
   await form.locator("[name=quantity]").fill("8");
   await save(form);
   await cell(page, "A-1005", "quantity", "8").waitFor();
-  await until("the edit to be counted", async () => (await number("#spent")) === 3);
-  assert.equal(requests, 2, "the row and its tag, and the change");
+  await until("the edit to be counted", async () => (await number("#spent")) === 2);
+  assert.equal(requests, 1, "the change");
   assert.match(await page.locator("#polled-bytes").textContent(), /^\d+\.\d KiB$/);
+});
+
+test("orders: what the command on the page does to the database shows, also what was done while the server was dead", async (t) => {
+  const server = await Server.start(t);
+  const page = await orders(t, await openBrowser(t), server);
+  await page.locator("#path", { hasText: server.data }).waitFor();
+  const command = await page.locator("pre", { hasText: "sqlite3" }).first().textContent();
+  const shell = (line) => execFileSync("/bin/sh", ["-c", line], { encoding: "utf8" });
+  const sql = (text) => shell(command.replace(/"UPDATE.*"$/, `"PRAGMA busy_timeout = 5000; ${text}"`));
+  assert.equal(await line(page, "A-1001").locator(".status").textContent(), "shipped");
+  shell(command);
+  await cell(page, "A-1001", "status", "paid").waitFor();
+
+  sql("BEGIN; DELETE FROM orders WHERE id = 'A-1002'; INSERT INTO orders (id, customer, item, quantity, total, status) VALUES ('C-1', 'Yan', 'Sail', 2, 12.5, 'open'); COMMIT");
+  await cell(page, "C-1", "total", "12.50").waitFor();
+  assert.equal(await line(page, "A-1002").count(), 0, "both or none");
+
+  await server.stop("SIGKILL");
+  sql("UPDATE orders SET id = 'C-2' WHERE id = 'C-1'");
+  await server.run();
+  await line(page, "C-2").waitFor();
+  assert.equal((await keys(page)).length, 40);
+  const form = await edit(page, "C-2");
+  await form.locator("[name=customer]").fill("Zoe");
+  await save(form);
+  await cell(page, "C-2", "customer", "Zoe").waitFor();
+  assert.equal(sql("SELECT customer FROM orders WHERE id = 'C-2'").trim().split("\n").at(-1), "Zoe");
+});
+
+test("orders: the API of the demo refuses what is no order, and pages of other sites", async (t) => {
+  const server = await Server.start(t);
+  const url = `${server.origin}/demo/api/orders`;
+  const send = async (method, path, body, headers) => {
+    const answer = await fetch(`${url}/${path}`, { method, body, headers });
+    return [answer.status, await answer.text()];
+  };
+  const order = (more) => JSON.stringify({ customer: "Yan", item: "Sail", quantity: 1, total: 1, status: "open", ...more });
+  for (const [method, path, body, status] of [
+    ["PUT", "B-1", "no", 400], ["PUT", "B-1", order({ id: 1 }), 400], ["PUT", "B-1", order({ item: [] }), 400],
+    ["PUT", "B-1", order({ status: "odd" }), 422], ["PUT", "x".repeat(41), order(), 422], ["PUT", "A-1001", order(), 409],
+    ["PATCH", "A-1001", `{"from":{},"to":{}}`, 400], ["PATCH", "A-1001", `{"from":{},"to":{"quantity":0}}`, 422],
+    ["PATCH", "none", `{"from":{},"to":{"quantity":1}}`, 404], ["DELETE", "A-1001", `{"from":{"status":"open"}}`, 409],
+    ["DELETE", "A-1001", `{"from":{"1=1 OR id":"open"}}`, 400],
+  ]) assert.equal((await send(method, path, body))[0], status, `${method} ${path} ${body}`);
+  const [status, said] = await send("DELETE", "A-1001", `{"from":{}}`, { Origin: "https://elsewhere.example" });
+  assert.equal(status, 403);
+  assert.match(said, /origin_forbidden/);
+  const row = await fetch(`${server.origin}/tables/orders/A-1001`);
+  assert.equal(row.status, 200, "nothing was done");
+  const write = await fetch(`${server.origin}/tables/orders/A-1001`, { method: "PUT", body: "{}", headers: { "Content-Type": "application/json" } });
+  assert.equal(write.status, 405);
 });
 
 test("nobody but the demo writes to the table of stocks", async (t) => {

@@ -75,6 +75,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("npm", &["npm"]),
     // Of Debian 12 and 13; its own cluster is not used, and in run level 1 not started.
     ("postgresql", &["/usr/lib/postgresql/15/bin/initdb", "/usr/lib/postgresql/17/bin/initdb"]),
+    ("sqlite3", &["sqlite3"]),
     ("strace", &["strace"]),
     ("unzip", &["/usr/bin/unzip"]),
     ("xz-utils", &["xz"]),

@@ -1,14 +1,16 @@
-//! The demo: pages under `/demo/`, and two streams and a table the server feeds itself.
+//! The demo: pages under `/demo/`, two streams and a table the server feeds itself, and a database that a source reads.
 //!
 //! It sees the server as any publisher and any page do: events and rows go out through the functions it is given, and the
 //! pages use the public URLs. It must not reach into the log or the transports.
 
 /// Orders that nobody made.
 mod orders;
+/// A database of them.
+mod shop;
 /// Companies that do not exist.
 mod stocks;
 
-pub use orders::{ORDERS_TABLE, orders};
+pub use shop::{ORDERS_TABLE, Shop};
 pub use stocks::{Market, STOCKS_TABLE};
 
 use crate::clock;

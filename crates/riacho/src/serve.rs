@@ -13,7 +13,7 @@ use crate::{
     reactor,
     rows::RowsSettings,
     schema::Schemas,
-    source::Reload,
+    source::{Reload, TableSettings},
     view::ViewLimits,
 };
 use axum::Router;
@@ -27,7 +27,6 @@ use serde_json::Value;
 use std::{
     io::{self, Write as _},
     net::ToSocketAddrs,
-    sync::Arc,
     thread,
     time::Duration,
 };
@@ -49,16 +48,17 @@ async fn serve(config: &Config, demo: bool, reload: Reload) -> Result<(), Error>
     admit_listen(config)?;
     let mut settings = settings(config, raise_descriptors())?;
     settings.reload = reload;
-    if demo {
-        settings.log.rules = demo_rules(settings.log.rules);
-    }
+    let shop = if demo { Some(set_the_stage(&mut settings).await?) } else { None };
     let handler = |err| Error::new(ErrorKind::Unavailable, "listen to signals").caused_by(err);
     let mut term = signal(SignalKind::terminate()).map_err(handler)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(handler)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(handler)?;
     let connections = settings.connections_max;
     let started = clock::instant();
-    let server = Server::start(settings, |_| if demo { demo::routes() } else { Router::new() }).await?;
+    let server = Server::start(settings, |_| {
+        shop.map_or_else(Router::new, |shop| demo::routes().merge(shop.routes()))
+    })
+    .await?;
     let feeding = demo.then(|| tokio::spawn(feed_demo(server.log().clone())));
     let address = server.address();
     tracing::info!(%address, data = %config.log.data.display(), connections_max = connections,
@@ -96,15 +96,33 @@ async fn serve(config: &Config, demo: bool, reload: Reload) -> Result<(), Error>
     Ok(())
 }
 
+// What the demo wants of a server, and its database.
+async fn set_the_stage(settings: &mut Settings) -> Result<demo::Shop, Error> {
+    settings.log.rules = demo_rules(settings.log.rules.clone());
+    let wanted = |table: &TableSettings| {
+        !table.is_pattern() && table.name.as_ref().unwrap_or(&table.table) == demo::ORDERS_TABLE
+    };
+    if settings.sources.iter().any(|source| source.tables.iter().any(wanted)) {
+        let op = format!(
+            "start the demo: it has a table `{}` of its own, and so has a source; rename that one with `as`, or use \
+             `riacho serve`",
+            demo::ORDERS_TABLE
+        );
+        return Err(Error::new(ErrorKind::BadRequest, op));
+    }
+    let data = settings.data.clone();
+    let opened = tokio::task::spawn_blocking(move || demo::Shop::open(&data, clock::now()));
+    let shop = opened.await.map_err(|_| Error::new(ErrorKind::Failed, "make the demo's database"))??;
+    settings.sources.push(shop.source());
+    settings.reload = settings.reload.and(shop.source());
+    Ok(shop)
+}
+
 // Until it is aborted. What cannot be published is left out: the next second has newer.
 async fn feed_demo(log: Log) {
-    let (stocks, orders) = (table(demo::STOCKS_TABLE), table(demo::ORDERS_TABLE));
+    let stocks = StreamName::of_table(demo::STOCKS_TABLE).expect("the demo's tables have names");
     let fed = log.feed(&stocks, &DEMO.into(), true);
     debug_assert!(fed.is_ok(), "nobody else feeds the tables of the demo");
-    if log.rows().table(&orders).is_none_or(|known| known.rows == 0) {
-        let rows = demo::orders(clock::now());
-        write_demo(&log, &orders, rows.iter().map(|(key, value)| (key.as_str(), value)), None).await;
-    }
     let chance = getrandom::u64().unwrap_or(0);
     let market = demo::Market::new(chance, |symbol| {
         // A row that cannot be read is begun anew.
@@ -114,30 +132,24 @@ async fn feed_demo(log: Log) {
     let trading = demo::trade(market, |rows| {
         let (log, stocks) = (log.clone(), stocks.clone());
         async move {
-            let rows = rows.iter().map(|(key, value)| (*key, value));
-            write_demo(&log, &stocks, rows, Some(DEMO.into())).await;
+            write_demo(&log, &stocks, &rows).await;
         }
     });
     tokio::join!(publish_demo(log.clone()), trading);
 }
 
 // The rows as one transaction; nothing where there are none.
-async fn write_demo<'a>(
-    log: &Log,
-    table: &StreamName,
-    rows: impl Iterator<Item = (&'a str, &'a Value)>,
-    source: Option<Arc<str>>,
-) {
-    let row = |(key, value): (&str, &Value)| RowWrite {
-        key: key.into(),
+async fn write_demo(log: &Log, table: &StreamName, rows: &[(&'static str, Value)]) {
+    let row = |(key, value): &(&'static str, Value)| RowWrite {
+        key: (*key).into(),
         action: Action::Upsert(value.to_string().into()),
         condition: Condition::None,
     };
-    let writes: Vec<RowWrite> = rows.map(row).collect();
+    let writes: Vec<RowWrite> = rows.iter().map(row).collect();
     if writes.is_empty() {
         return;
     }
-    let write = TableWrite { table: table.clone(), writes, txid: None, key: None, source };
+    let write = TableWrite { table: table.clone(), writes, txid: None, key: None, source: Some(DEMO.into()) };
     if let Err(err) = log.write(write, None).await {
         tracing::debug!(table = table.table(), error = ?err, "demo rows not written");
     }
@@ -175,10 +187,6 @@ fn demo_rules(rules: StreamRules) -> StreamRules {
         .or(rule(demo::METRICS_STREAM, Durability::Memory))
         .or_table(exact(demo::STOCKS_TABLE))
         .or_table(exact(demo::ORDERS_TABLE))
-}
-
-fn table(name: &str) -> StreamName {
-    StreamName::of_table(name).expect("the demo's tables have names")
 }
 
 // Everyone who reaches the address may read and write everything, so an open address has to be asked for.

@@ -3,12 +3,9 @@
 use riacho_core::time::{Millis, rfc3339};
 use serde_json::{Value, json};
 
-/// The table of orders, which everybody may write to; filled by the demo where it has no row.
-pub const ORDERS_TABLE: &str = "orders";
-
-/// The orders there are at first, the newest placed at about `now`: keys, and
+/// The orders there are at first, the newest placed at about `now`: numbers, and
 /// `{"customer","item","quantity","total","status","placed"}`.
-pub fn orders(now: Millis) -> Vec<(String, Value)> {
+pub(super) fn orders(now: Millis) -> Vec<(String, Value)> {
     (0..ORDERS).filter_map(|n| order(n, now)).collect()
 }
 

@@ -154,7 +154,7 @@ fn a_market_goes_on_where_its_rows_were() {
 
 #[test]
 fn there_are_orders_of_every_status_the_newest_last() {
-    let orders = orders(1_700_000_000_000);
+    let orders = orders::orders(1_700_000_000_000);
     assert_eq!(orders.len(), 40);
     assert_eq!((&*orders[0].0, &*orders[39].0), ("A-1001", "A-1040"));
     assert!(orders.is_sorted_by_key(|(_, row)| row["placed"].as_str().map(str::to_owned)));

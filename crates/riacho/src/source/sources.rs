@@ -85,6 +85,17 @@ impl Reload {
     pub fn new(read: impl Fn() -> Result<Vec<SourceSettings>, String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
+
+    /// The same, and a source that is there whatever is configured.
+    #[must_use]
+    pub fn and(&self, always: SourceSettings) -> Self {
+        let read = Arc::clone(&self.0);
+        Self::new(move || {
+            let mut sources = read()?;
+            sources.push(always.clone());
+            Ok(sources)
+        })
+    }
 }
 
 impl fmt::Debug for Reload {
