@@ -89,6 +89,7 @@ test('20,000 events over random faults: none lost, none repeated', { timeout: 30
     () => ({ kind: 'hold', head: random() < 0.5 }),
     () => ({ kind: 'status', status: random() < 0.5 ? 502 : 503 }),
     () => ({ kind: 'cut', bytes: Math.floor(random() * 2_000) }),
+    () => ({ kind: 'strip' }),
   ]
   let calm = false
   const proxy = await Proxy.start(server, () => (calm ? { kind: 'none' } : (faults[Math.floor(random() * faults.length)] ?? none)()))
@@ -187,9 +188,11 @@ test('errors that cannot mend end it, with their code', async () => {
     const bad = open(`${server.origin}/streams/a`, { from: 'yesterday', transport: [transport] })
     await expect(take(bad, 1)).rejects.toMatchObject({ code: 'from_invalid' })
   }
-  const closed = open(`${server.origin}/streams/closed`)
-  expect(await take(closed, 1)).toEqual([])
-  expect(closed.error?.code).toBe('stream_closed')
+  for (const transport of BY) {
+    const closed = open(`${server.origin}/streams/closed`, { transport: [transport] })
+    expect(await take(closed, 1), transport).toEqual([])
+    expect(closed.error?.code).toBe('stream_closed')
+  }
 })
 
 test('close and abort end it', async () => {
