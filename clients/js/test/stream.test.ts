@@ -257,7 +257,7 @@ test.each(BY)('streams come and go on a live connection without a gap, by %s', a
   }
   const publishing = more('a', 'b')
   for (const names of [['b'], ['c/*', 'd']]) {
-    subscribe(reader as never, ...names)
+    subscribe(reader, ...names)
     await until('some more', () => got.length > 5 * names.length && reader.state === 'open')
   }
   await publishing
@@ -267,14 +267,22 @@ test.each(BY)('streams come and go on a live connection without a gap, by %s', a
   expect(of('a')).toEqual(Array.from({ length: 60 }, (_, i) => i))
   expect(of('b')).toEqual(Array.from({ length: of('b').length }, (_, i) => i + 60 - of('b').length))
   expect(of('c/d')).toEqual(Array.from({ length: 30 }, (_, i) => i + 30))
-  unsubscribe(reader as never, 'a', 'c/*')
+  unsubscribe(reader, 'a', 'c/*')
   await until('it to be open', () => reader.state === 'open')
   await more('a', 'b')
   await until('the last', () => got.includes('b 89'))
   expect(of('a').length).toBe(60)
   // One that would read nothing stays as it is.
-  unsubscribe(reader as never, 'b', 'd')
+  unsubscribe(reader, 'b', 'd')
   await server.publish('b', [{ data: 'still' }])
   await until('it', () => got.includes('b still'))
   if (transport === 'websocket') expect(proxy.upgrades).toBe(1)
+})
+
+test('where tabs cannot share, a stream connects alone', async () => {
+  const server = await Server.start()
+  await server.publish('a', [{ data: 1 }])
+  const reader = open(`${server.origin}/streams/a`, { share: true, from: 'earliest' })
+  expect((await take(reader, 1)).map(({ data }) => data)).toEqual([1])
+  expect(reader.transport).toBe('fetch')
 })
