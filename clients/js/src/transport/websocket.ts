@@ -82,7 +82,8 @@ const open = ({ _world: world }: Link, address: string): Socket => {
     code = 'network'
     for (const { subscribe } of socket.members.values()) say(socket, subscribe)
   }
-  ws.onclose = () => {
+  // Where the handshake fails, Node 20 says only the one, browsers both.
+  ws.onerror = ws.onclose = () => {
     close(socket)
     for (const { end } of [...socket.members.values()]) end(new RiachoError(code))
   }
