@@ -192,7 +192,8 @@ export const connection = (address: string | URL, options: ConnectOptions, sink:
   /** What an error means for the connection. */
   const fail = ({ signal }: AbortController) => (err: unknown): void => {
     if (signal.aborted) return
-    const error = err instanceof RiachoError ? err : new RiachoError('protocol', true, err)
+    // A body that breaks off is a TypeError, what cannot be read in it is not.
+    const error = err instanceof RiachoError ? err : new RiachoError(err instanceof TypeError ? 'network' : 'protocol', true, err)
     link._tell(error.code === 'unfit' ? to.unfit : error.retry ? to.lost : to.refused, error)
   }
 

@@ -1,4 +1,7 @@
+// What an answer means that is no success. Loaded when there is one.
+
 import { ProblemError, RiachoError, type Problem } from './error.js'
+
 /** What an answer says that is no success. */
 export const refusal = async (response: Response): Promise<RiachoError> => {
   const { status } = response

@@ -87,13 +87,13 @@ export class Stream<T = unknown> extends Live<StreamEvent<T>> implements AsyncIt
  * Reads more streams (names or patterns) on the same connection; their events begin where the stream is. Nothing of the others
  * is lost or repeated. To be used with a `stream` that was opened with names: one that reads all cannot read more.
  */
-export const subscribe = (stream: Stream<never>, ...names: string[]): void => change(stream, (had) => new Set([...had, ...names]))
+export const subscribe = <T>(stream: Stream<T>, ...names: string[]): void => change(stream, (had) => new Set([...had, ...names]))
 
 /** Reads these streams no more. One that would read nothing stays as it is: close it. */
-export const unsubscribe = (stream: Stream<never>, ...names: string[]): void =>
+export const unsubscribe = <T>(stream: Stream<T>, ...names: string[]): void =>
   change(stream, (had) => new Set([...had].filter((name) => !names.includes(name))))
 
-const change = (stream: Stream<never>, to: (had: Set<string>) => Set<string>): void => {
+const change = <T>(stream: Stream<T>, to: (had: Set<string>) => Set<string>): void => {
   const { requests: link } = stream as unknown as { requests: Link }
   const { _url: url } = link
   const { searchParams } = url

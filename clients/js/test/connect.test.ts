@@ -6,6 +6,7 @@ import { RiachoError } from '../src/error.js'
 import { online, refused } from '../src/state.js'
 // Loaded here, so that it takes no time later.
 import '../src/refusal.js'
+import '../src/transport/poll.js'
 
 /** What surrounds one connection; time passes when the test says so. */
 class Surroundings {
@@ -186,4 +187,28 @@ test('an answer that is no event stream is tried again, and data that is no JSON
   around.answer = () => Promise.resolve(endless('id: 1-1\n\ndata: {\n\n').response)
   await around.pass(1_000)
   expect(around.log.slice(1)).toEqual(['open', 'waiting protocol'])
+})
+
+test('polls that something on the way ends early are held for less, and those that fail at once are not asked again and again', async () => {
+  const around = new Surroundings()
+  const page = (): Response => new Response('{"events":[],"cursor":"1-1","more":false}', { headers: { 'content-type': 'application/json' } })
+  const waits: (string | null)[] = []
+  around.answer = (url) => {
+    const wait = url.searchParams.get('wait')
+    waits.push(wait)
+    // It waits for 8 s.
+    return new Promise((answer) => {
+      around.world.setTimeout(() => answer(wait && parseInt(wait) > 8_000 ? new Response('', { status: 504 }) : page()), wait ? Math.min(parseInt(wait), 8_000) : 0)
+    })
+  }
+  around.connect({ transport: ['long-poll'] })
+  await around.pass(19_000)
+  expect([waits, around.log]).toEqual([[null, '25000ms', '4000ms', '4000ms', '4000ms'], ['open']])
+
+  const broken = new Surroundings()
+  broken.answer = (url) => Promise.resolve(url.searchParams.has('wait') ? new Response('', { status: 502 }) : page())
+  broken.connect({ transport: ['long-poll'] })
+  await broken.pass(500)
+  expect(broken.asked.length).toBe(3)
+  expect(broken.log).toEqual(['open', 'waiting http'])
 })

@@ -89,6 +89,7 @@ test('20,000 events over random faults: none lost, none repeated', { timeout: 30
     () => ({ kind: 'hold', head: random() < 0.5 }),
     () => ({ kind: 'status', status: random() < 0.5 ? 502 : 503 }),
     () => ({ kind: 'cut', bytes: Math.floor(random() * 2_000) }),
+    () => ({ kind: 'strip' }),
   ]
   let calm = false
   const proxy = await Proxy.start(server, () => (calm ? { kind: 'none' } : (faults[Math.floor(random() * faults.length)] ?? none)()))
@@ -187,9 +188,11 @@ test('errors that cannot mend end it, with their code', async () => {
     const bad = open(`${server.origin}/streams/a`, { from: 'yesterday', transport: [transport] })
     await expect(take(bad, 1)).rejects.toMatchObject({ code: 'from_invalid' })
   }
-  const closed = open(`${server.origin}/streams/closed`)
-  expect(await take(closed, 1)).toEqual([])
-  expect(closed.error?.code).toBe('stream_closed')
+  for (const transport of BY) {
+    const closed = open(`${server.origin}/streams/closed`, { transport: [transport] })
+    expect(await take(closed, 1), transport).toEqual([])
+    expect(closed.error?.code).toBe('stream_closed')
+  }
 })
 
 test('close and abort end it', async () => {
@@ -254,7 +257,7 @@ test.each(BY)('streams come and go on a live connection without a gap, by %s', a
   }
   const publishing = more('a', 'b')
   for (const names of [['b'], ['c/*', 'd']]) {
-    subscribe(reader as never, ...names)
+    subscribe(reader, ...names)
     await until('some more', () => got.length > 5 * names.length && reader.state === 'open')
   }
   await publishing
@@ -264,14 +267,22 @@ test.each(BY)('streams come and go on a live connection without a gap, by %s', a
   expect(of('a')).toEqual(Array.from({ length: 60 }, (_, i) => i))
   expect(of('b')).toEqual(Array.from({ length: of('b').length }, (_, i) => i + 60 - of('b').length))
   expect(of('c/d')).toEqual(Array.from({ length: 30 }, (_, i) => i + 30))
-  unsubscribe(reader as never, 'a', 'c/*')
+  unsubscribe(reader, 'a', 'c/*')
   await until('it to be open', () => reader.state === 'open')
   await more('a', 'b')
   await until('the last', () => got.includes('b 89'))
   expect(of('a').length).toBe(60)
   // One that would read nothing stays as it is.
-  unsubscribe(reader as never, 'b', 'd')
+  unsubscribe(reader, 'b', 'd')
   await server.publish('b', [{ data: 'still' }])
   await until('it', () => got.includes('b still'))
   if (transport === 'websocket') expect(proxy.upgrades).toBe(1)
+})
+
+test('where tabs cannot share, a stream connects alone', async () => {
+  const server = await Server.start()
+  await server.publish('a', [{ data: 1 }])
+  const reader = open(`${server.origin}/streams/a`, { share: true, from: 'earliest' })
+  expect((await take(reader, 1)).map(({ data }) => data)).toEqual([1])
+  expect(reader.transport).toBe('fetch')
 })

@@ -120,7 +120,7 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
       }),
     }
     let inSnapshot = false
-    const link = connection(url, { ...options, transport: ['websocket', 'fetch', 'long-poll'], share: false }, sink)
+    const link = connection(url, { transport: ['websocket', 'fetch', 'long-poll'], ...options }, sink)
     const shared: Shared = { key, sink, link, members, whole: true }
     all.add(shared)
     return shared
@@ -136,7 +136,7 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
         const { join, url, cursor, table, options } = message
         const what = new URL(url)
         for (const start of ['from', 'tail']) what.searchParams.delete(start)
-        const key = JSON.stringify([what, table, options.headers, options.withCredentials])
+        const key = JSON.stringify([what, table, options.headers, options.withCredentials, options.transport])
         // From the next event on is from here on; what begins elsewhere begins alone, and merges when it is at the same place.
         const anywhere = !cursor && !table && what.href === new URL(url).href
         const shared = [...all].find((other) =>

@@ -15,6 +15,10 @@ interface Page {
   events: PageEvent[]
   cursor: string
   more: boolean
+  /** The stream is configured closed, and this was all of it. */
+  closed?: boolean
+  /** The server drains: when to come back. */
+  retry_ms?: number
 }
 
 /** Takes an event of a page, or a message of a WebSocket, which has the same form. */
@@ -49,6 +53,11 @@ export const page = async (link: Link, signal: AbortSignal, wait = 0): Promise<b
     signal.throwIfAborted()
   }
   sink.mark(got.cursor)
+  if (got.closed) throw new RiachoError('stream_closed', false)
+  if (got.retry_ms !== undefined) {
+    link._retry = got.retry_ms
+    throw new RiachoError('drain')
+  }
   return !got.more && !got.events.length
 }
 

@@ -17,6 +17,8 @@ interface Channel {
 export const run = async (link: Link, signal: AbortSignal): Promise<void> => {
   const { _options: options, _sink: sink, _timing: timing } = link
   const { headers, withCredentials, timing: times, reconnectionTime } = options
+  // By an EventSource a hub would not hear all types.
+  const transport = options.transport?.filter((transport) => transport !== 'eventsource')
   if (typeof headers === 'function' || options.fetch) throw new RiachoError('unfit')
   current ??= connect(timing.first / 2).then((channel) => (live = channel), (err) => {
     current = undefined
@@ -27,7 +29,7 @@ export const run = async (link: Link, signal: AbortSignal): Promise<void> => {
   const join = crypto.randomUUID()
   const url = link._from()
   url.searchParams.delete('last_event_id')
-  const passed = JSON.parse(JSON.stringify({ headers, withCredentials, timing: times, reconnectionTime })) as Link['_options']
+  const passed = JSON.parse(JSON.stringify({ headers, withCredentials, timing: times, reconnectionTime, ...(transport?.length && { transport }) })) as Link['_options']
   await new Promise<void>((_, end) => {
     const take = (message: FromHub): void => {
       if (!('to' in message)) return link._alive()
@@ -135,7 +137,7 @@ interface OnLine {
 }
 
 const lead = async (patience: number): Promise<Channel> => {
-  const { locks } = navigator
+  const locks = globalThis.navigator?.locks as LockManager | undefined
   if (!locks || typeof BroadcastChannel === 'undefined') throw new RiachoError('unfit')
   const line = new BroadcastChannel(NAME)
   const tab = crypto.randomUUID()

@@ -43,7 +43,10 @@ export const run = async (link: Link, signal: AbortSignal): Promise<void> => {
   const name = `${++count}`
   await new Promise<void>((_, end) => {
     const frame = ({ error, event }: Frame): void => {
-      if (error) throw error.code === 'message_invalid' ? new RiachoError('unfit') : new ProblemError(error.status, error)
+      if (error?.code === 'message_invalid') throw new RiachoError('unfit')
+      // That is an end, and no failure of a loop.
+      if (error?.code === 'stream_closed') throw new RiachoError('stream_closed', false)
+      if (error) throw new ProblemError(error.status, error)
       if (!event) return
       link._came()
       if (typeOf(event) === HEARTBEAT) link._sink.mark(event.id as string)
@@ -79,7 +82,8 @@ const open = ({ _world: world }: Link, address: string): Socket => {
     code = 'network'
     for (const { subscribe } of socket.members.values()) say(socket, subscribe)
   }
-  ws.onclose = () => {
+  // Where the handshake fails, Node 20 says only the one, browsers both.
+  ws.onerror = ws.onclose = () => {
     close(socket)
     for (const { end } of [...socket.members.values()]) end(new RiachoError(code))
   }

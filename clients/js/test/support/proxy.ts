@@ -3,7 +3,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
-import type { Server } from './server.js'
 
 /** What is done to one connection. */
 export type Fault =
@@ -23,7 +22,7 @@ export type Fault =
   | { kind: 'strip' }
 
 export class Proxy {
-  static async start(server: Server, fault: () => Fault): Promise<Proxy> {
+  static async start(server: { port: number }, fault: () => Fault): Promise<Proxy> {
     const proxy = new Proxy(fault)
     proxy.#listener.on('connection', (socket) => proxy.#serve(socket, server.port))
     proxy.#listener.listen(0, '127.0.0.1')

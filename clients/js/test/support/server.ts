@@ -23,9 +23,9 @@ export async function freePort(): Promise<number> {
 
 export class Server {
   /** Starts a server that ends with the test; `config` is riacho.toml beyond short times. */
-  static async start(config = ''): Promise<Server> {
+  static async start(config = '', heartbeat = '1s'): Promise<Server> {
     const server = new Server(await freePort(), await mkdtemp(join(tmpdir(), 'riacho-js-')))
-    await writeFile(join(server.directory, 'riacho.toml'), `heartbeat = "1s"\nretry = "100ms"\n${config}`)
+    await writeFile(join(server.directory, 'riacho.toml'), `heartbeat = "${heartbeat}"\nretry = "100ms"\n${config}`)
     onTestFinished(async () => {
       await server.stop('SIGKILL')
       await rm(server.directory, { recursive: true, force: true })
