@@ -106,11 +106,11 @@ export interface Link extends Requests {
   /** Takes an event; `body` is its JSON. */
   _take(type: string, body: unknown, id: string): void
   /** The least time before a reconnection, in milliseconds, if the server told it. */
-  _retry: number | undefined
+  _retry?: number | undefined
   /** Finds out whether anything is missing after a silence that may mean nothing. */
-  _quiet: (() => void) | undefined
+  _quiet?: (() => void) | undefined
   /** One more type of events is wanted. */
-  _listen: ((type: string) => void) | undefined
+  _listen?: ((type: string) => void) | undefined
   _start(): void
   /** One more type is wanted, or all, which an EventSource cannot give. */
   _want(type: string | true): void
@@ -260,9 +260,6 @@ export const connection = (address: string | URL, options: ConnectOptions, sink:
       link._retry = (body as { retry_ms: number }).retry_ms
       throw new RiachoError('drain')
     },
-    _retry: undefined,
-    _quiet: undefined,
-    _listen: undefined,
     _start: () => {
       const { signal } = options
       if (link._state.place !== 'idle') return

@@ -34,7 +34,7 @@ export const textParser = (sink: ParserSink): ((text: string) => void) => {
     } else if (name === 'data') data += `\n${value}`
     else if (name === 'event') type = value
     else if (name === 'id' && !/\0/.test(value)) id = value
-    else if (name === 'retry' && /^[0-9]+$/.test(value)) sink.retry?.(+value)
+    else if (name === 'retry' && /^\d+$/.test(value)) sink.retry?.(+value)
   }
   return (text) => {
     if (!text) return

@@ -84,6 +84,8 @@ const open = ({ _world: world }: Link, address: string): Socket => {
   }
   // Where the handshake fails, Node 20 says only the one, browsers both.
   ws.onerror = ws.onclose = () => {
+    // There, closing what has failed fails again at once.
+    ws.onerror = ws.onclose = null
     close(socket)
     for (const { end } of [...socket.members.values()]) end(new RiachoError(code))
   }
