@@ -69,7 +69,7 @@ impl Source {
     }
 }
 
-fn report(findings: &[sqlite::Finding]) -> Result<(), Failure> {
+fn report(findings: &[crate::source::Finding]) -> Result<(), Failure> {
     for finding in findings {
         let kind = if finding.fatal { "missing" } else { "advice" };
         print(format_args!("{kind}: {}\n", finding.message))?;
