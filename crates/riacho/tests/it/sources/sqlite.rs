@@ -4,8 +4,8 @@ use crate::{
     live_tables::{Reader, told},
     support::{TestServer, run, until},
 };
-use riacho::source::{Reload, 
-    Database, SourceInfo, SourceSettings, Sources, SqliteSettings, TableSettings,
+use riacho::source::{
+    Database, Reload, SourceInfo, SourceSettings, Sources, SqliteSettings, TableSettings,
     sqlite::{check, preview, setup, teardown},
 };
 use rusqlite::Connection;
