@@ -139,6 +139,20 @@ struct Open {
     skip: bool,
 }
 
+impl Phase {
+    /// Of what waits.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(_) => 0,
+            Self::Copying(waiting) => bytes(waiting),
+        }
+    }
+}
+
+fn bytes(committed: &[Committed]) -> usize {
+    committed.iter().flat_map(|committed| &committed.said).map(Said::bytes).sum()
+}
+
 impl Stitch {
     /// Nothing is read yet; what was committed up to `applied` is known already.
     pub fn new(applied: Lsn) -> Self {
@@ -169,7 +183,8 @@ impl Stitch {
     /// Has the changes of a table wait for a copy from now on.
     pub fn begin_copy(&mut self, table: &StreamName) {
         if let Some(table) = self.tables.get_mut(table) {
-            table.phase = Phase::Copying(Vec::new());
+            let dropped = std::mem::replace(&mut table.phase, Phase::Copying(Vec::new()));
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(dropped.bytes());
         }
     }
 
@@ -184,8 +199,7 @@ impl Stitch {
         else {
             return Vec::new();
         };
-        let bytes: usize = waiting.iter().flat_map(|committed| &committed.said).map(Said::bytes).sum();
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes(&waiting));
         waiting.into_iter().filter(|committed| !seen.visibility.sees(committed.xid)).collect()
     }
 
@@ -251,10 +265,11 @@ impl Stitch {
             Ok(shape) => shape,
             Err(_) => {
                 // What it was before it had this key: a copy has all that was done then.
-                table.phase = Phase::Copying(Vec::new());
                 (table.shape, table.fingerprint) = (None, None);
+                let stream = table.wanted.stream.clone();
                 self.relations.insert(relation.id, None);
-                return Output::Altered(table.wanted.stream.clone());
+                self.begin_copy(&stream);
+                return Output::Altered(stream);
             }
         };
         let fingerprint = shape.fingerprint();
@@ -308,10 +323,10 @@ impl Stitch {
 
     // What cannot be told apart is read again.
     fn anew(&mut self, relation: u32) -> Output {
-        let Some(Some(name)) = self.relations.get(&relation) else { return Output::Nothing };
-        let Some(table) = self.tables.get_mut(name) else { return Output::Nothing };
-        table.phase = Phase::Copying(Vec::new());
-        Output::Altered(table.wanted.stream.clone())
+        let Some(table) = self.table(relation) else { return Output::Nothing };
+        let stream = table.wanted.stream.clone();
+        self.begin_copy(&stream);
+        Output::Altered(stream)
     }
 
     fn say(&mut self, said: Vec<Said>) -> Output {

@@ -47,6 +47,8 @@ pub(super) struct Origin {
     pub(super) columns: Vec<OriginColumn>,
     /// The columns of the key, in its order; empty without.
     pub(super) key: Vec<Box<str>>,
+    /// Its partitions and their files: the stream says nothing of one that comes with rows, goes or is emptied alone.
+    partitions: Box<str>,
 }
 
 /// A column.
@@ -54,6 +56,9 @@ pub(super) struct Origin {
 pub(super) struct OriginColumn {
     pub(super) name: Box<str>,
     pub(super) type_oid: u32,
+    /// Its place, and the transaction that last altered it: a column of the same name and type may be another one, or
+    /// written anew.
+    version: Box<str>,
     /// Whether it is computed from others: such columns are not replicated.
     pub(super) generated: bool,
 }
@@ -80,6 +85,16 @@ pub(super) struct Published {
 }
 
 impl Origin {
+    /// A text that is another one where the rows may have become others without a word in the stream.
+    pub(super) fn version(&self) -> String {
+        let columns: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| format!("{:?} {} {}", column.name, column.type_oid, column.version))
+            .collect();
+        format!("{} {:?} [{}] {}", self.oid, self.key, columns.join(", "), self.partitions)
+    }
+
     /// `schema.name`, as people write it.
     pub(super) fn full_name(&self) -> String {
         format!("{}.{}", self.namespace, self.name)
@@ -164,7 +179,9 @@ impl Catalog<'_> {
         for row in &columns {
             let Some(origin) = of_oid(&mut origins, row) else { continue };
             let (Some(name), Some(type_oid)) = (text(row, 1), number(row, 2)) else { continue };
-            origin.columns.push(OriginColumn { name: name.into(), type_oid, generated: flag(row, 3) });
+            let version = text(row, 4).unwrap_or_default().into();
+            let (name, generated) = (name.into(), flag(row, 3));
+            origin.columns.push(OriginColumn { name, type_oid, version, generated });
         }
         for row in &keys {
             let Some(origin) = of_oid(&mut origins, row) else { continue };
@@ -297,6 +314,7 @@ fn origin(row: &SimpleQueryRow) -> Option<Origin> {
         may_select: flag(row, 8),
         columns: Vec::new(),
         key: Vec::new(),
+        partitions: text(row, 9).unwrap_or_default().into(),
     })
 }
 
@@ -324,13 +342,19 @@ const PUBLIC: &str = "public";
 const TABLES: &str = "\
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relispartition, c.relpersistence,
   CASE WHEN c.reltuples >= 0 THEN c.reltuples::pg_catalog.int8 END,
-  pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+  pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'),
+  CASE WHEN c.relkind = 'p' THEN (
+    WITH RECURSIVE parts (id) AS (
+      SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid
+      UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN parts ON i.inhparent = parts.id)
+    SELECT pg_catalog.string_agg(p.oid || '/' || p.relfilenode, ' ' ORDER BY p.oid)
+    FROM parts JOIN pg_catalog.pg_class AS p ON p.oid = parts.id) END
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')$ONE
 ORDER BY c.oid";
 
 const COLUMNS: &str = "\
-SELECT c.oid, a.attname, a.atttypid, a.attgenerated <> ''
+SELECT c.oid, a.attname, a.atttypid, a.attgenerated <> '', a.attnum || '/' || a.xmin
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid
 WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND c.relkind IN ('r', 'p')

@@ -18,6 +18,13 @@ pub(super) struct Choice {
     pub(super) published: Option<Vec<String>>,
 }
 
+impl Choice {
+    /// A text that is another one where our rows of `origin` may have to be others, though the stream says nothing.
+    pub(super) fn version(&self, origin: &Origin) -> String {
+        format!("{} {:?}", origin.version(), self.wanted.columns)
+    }
+}
+
 /// What stands against reading a table.
 #[derive(Clone, Debug)]
 pub(super) struct Obstacle {

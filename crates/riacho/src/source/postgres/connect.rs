@@ -522,6 +522,6 @@ const KEEPALIVE_COUNT: u32 = 3;
 const ESCAPE: &str =
     "in a URL, write `/`, `@`, `:`, `?`, `#` and `%` of a password as %2F, %40, %3A, %3F, %23 and %25";
 const SESSION_OPTIONS: &str = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c bytea_output=hex \
-     -c extra_float_digits=1 -c statement_timeout=0";
+     -c extra_float_digits=1 -c statement_timeout=0 -c synchronous_commit=local";
 const REPLICATION_OPTIONS: &str = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c bytea_output=hex \
      -c extra_float_digits=1";

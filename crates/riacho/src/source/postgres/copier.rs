@@ -4,7 +4,7 @@
 //! whatever the stream said before that, and of what it said since the snapshot itself tells.
 
 use super::{
-    catalog::{Catalog, ident, needs_person, passing},
+    catalog::{Catalog, ident, passing},
     connect::Target,
     prepare::Planned,
 };
@@ -34,6 +34,8 @@ pub(super) struct Copied {
     pub(super) number: u64,
     pub(super) seen: Seen,
     pub(super) fingerprint: String,
+    /// Of the table as it was copied: [`Choice::version`](super::choose::Choice::version).
+    pub(super) version: String,
 }
 
 /// Makes the copies that are ordered, one after the other, until the orders end.
@@ -64,19 +66,46 @@ async fn copy_all(
     copied: &mpsc::UnboundedSender<Copied>,
 ) -> Result<(), Fault> {
     settle(catalog).await?;
-    catalog.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    // The first statement takes the snapshot.
+    begin(catalog, &orders).await?;
+    // The first query takes the snapshot.
     let visibility = catalog.visibility().await?;
     // Whatever it sees was written before.
     let seen = Seen { visibility, upto: catalog.wal_end().await? };
+    flush(catalog.target).await?;
     for Order { table, number } in orders {
-        let fingerprint = copy_one(catalog, sink, &table).await?;
-        let done = Copied { table: table.of.stream, number, seen: seen.clone(), fingerprint };
+        let (fingerprint, version) = copy_one(catalog, sink, &table).await?;
+        let done = Copied { table: table.of.stream, number, seen: seen.clone(), fingerprint, version };
         if copied.send(done).is_err() {
             break;
         }
     }
     catalog.execute("COMMIT").await
+}
+
+// Begins a transaction in which the tables stay as they are: one that is rewritten is empty for a snapshot of before.
+async fn begin(catalog: &Catalog<'_>, orders: &[Order]) -> Result<(), Fault> {
+    let tables: Vec<String> = orders.iter().map(|order| order.table.choice.origin.sql()).collect();
+    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
+    loop {
+        catalog.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        // Shorter than the server's look for deadlocks, which might end the other one.
+        catalog.execute("SET LOCAL lock_timeout = '500ms'").await?;
+        match catalog.execute(&lock).await {
+            Ok(()) => return Ok(()),
+            Err(fault) if fault.message.contains(LOCK_NOT_AVAILABLE) => catalog.execute("ROLLBACK").await?,
+            // One that is gone, or no longer ours to read: that is looked at when the next plan is made.
+            Err(fault) => return Err(passing(fault.message)),
+        }
+        tokio::time::sleep(SETTLE_PAUSE).await;
+    }
+}
+
+// Has all that was written so far survive a crash of the server: with `synchronous_commit = off` a snapshot sees what may be
+// lost, and its transaction's number be given again.
+async fn flush(target: &Target) -> Result<(), Fault> {
+    let session = target.connect().await?;
+    let catalog = Catalog { session: &session, target };
+    catalog.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'riacho', '')").await
 }
 
 // Waits until all that runs now has ended.
@@ -96,11 +125,13 @@ async fn settle(catalog: &Catalog<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn copy_one(catalog: &Catalog<'_>, sink: &Sink, table: &Planned) -> Result<String, Fault> {
+// Gives the shape's fingerprint and the version.
+async fn copy_one(catalog: &Catalog<'_>, sink: &Sink, table: &Planned) -> Result<(String, String), Fault> {
     let choice = &table.choice;
     // As the snapshot has it: it may have been altered since the plan was made.
     let origin = catalog.origins(Some(choice.origin.oid)).await?.pop();
     let origin = origin.ok_or_else(|| passing(format!("the table `{}` is gone", table.of.origin)))?;
+    let version = choice.version(&origin);
     let readable: Vec<(&str, u32)> = origin
         .columns
         .iter()
@@ -113,8 +144,8 @@ async fn copy_one(catalog: &Catalog<'_>, sink: &Sink, table: &Planned) -> Result
         catalog.describe(&oids, &mut types).await?;
     }
     let keyless = |column: Box<str>| {
-        let message = format!("the key of `{}` has no column `{column}` any more", table.of.origin);
-        needs_person(message, "give the table a primary key")
+        // What it is now is known to the next plan.
+        passing(format!("the key of `{}` has no column `{column}` any more", table.of.origin))
     };
     let wanted = choice.wanted.columns.as_deref();
     let read: Vec<(&str, u32)> = readable
@@ -129,7 +160,7 @@ async fn copy_one(catalog: &Catalog<'_>, sink: &Sink, table: &Planned) -> Result
     let filter = choice.filter.as_ref().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
     let sql = format!("COPY (SELECT {} FROM {}{filter}) TO STDOUT", columns.join(", "), origin.sql());
     copy_rows(catalog, sink, &table.of, &shape, (&sql, origin.rows)).await?;
-    Ok(shape.fingerprint())
+    Ok((shape.fingerprint(), version))
 }
 
 async fn copy_rows(
@@ -183,6 +214,8 @@ async fn copy_row(
     }
 }
 
+// The SQLSTATE, as faults show it.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 // Orders taken together: they share one snapshot.
 const ORDERS_MAX: usize = 1024;
 const SETTLE_PAUSE: Duration = Duration::from_millis(50);

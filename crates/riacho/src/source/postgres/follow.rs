@@ -98,6 +98,8 @@ struct Follower<'a> {
     idle: Lsn,
     /// Behind all that was there when we began.
     level_at: Lsn,
+    /// What is to be copied once all that was gathered before is written: a copy must not be overtaken by older changes.
+    ordered: Vec<Order>,
     orders: mpsc::UnboundedSender<Order>,
     copied: mpsc::UnboundedReceiver<Copied>,
     copier: JoinSet<Fault>,
@@ -111,6 +113,7 @@ struct Written {
     end: Lsn,
     newest: Option<Millis>,
     whole: Vec<StreamName>,
+    ordered: Vec<Order>,
 }
 
 impl<'a> Follower<'a> {
@@ -164,6 +167,7 @@ impl<'a> Follower<'a> {
             newest: None,
             writing: JoinSet::new(),
             level_at,
+            ordered: Vec::new(),
             orders,
             copied,
             copier: copying,
@@ -238,10 +242,14 @@ impl<'a> Follower<'a> {
         let lsn = |lsn: pgwire_replication::Lsn| Lsn(lsn.as_u64());
         match event {
             None => return Err(super::catalog::passing("PostgreSQL ended the stream").into()),
-            Some(ReplicationEvent::KeepAlive { wal_end, .. }) => {
+            Some(ReplicationEvent::KeepAlive { wal_end, reply_requested, .. }) => {
                 if !self.stitch.is_open() {
                     self.idle = self.idle.max(lsn(wal_end));
                     self.tell_level();
+                }
+                // A server that is stopping waits until we have taken all it sent.
+                if reply_requested {
+                    self.take_idle();
                 }
             }
             Some(ReplicationEvent::Begin { final_lsn, xid, commit_time_micros }) => {
@@ -317,6 +325,8 @@ impl<'a> Follower<'a> {
         );
         planned.note.copied = false;
         let (note, planned) = (planned.note.clone(), planned.clone());
+        // It may be altered back before the next look.
+        self.plan.said.clear();
         self.notes.push(self.sink.noted(&prepare::note_name(table), notes::write(&note)));
         self.order(&planned);
     }
@@ -324,8 +334,14 @@ impl<'a> Follower<'a> {
     fn order(&mut self, table: &Planned) {
         let number = self.numbers.entry(table.of.stream.clone()).or_default();
         *number += 1;
-        // Where the copier has ended, that is found out by its fault.
-        let _ = self.orders.send(Order { table: table.clone(), number: *number });
+        self.ordered.push(Order { table: table.clone(), number: *number });
+    }
+
+    fn send(&self, orders: Vec<Order>) {
+        for order in orders {
+            // Where the copier has ended, that is found out by its fault.
+            let _ = self.orders.send(order);
+        }
     }
 
     // A row was told only in part, and we do not have the rest: the table is read anew.
@@ -346,15 +362,15 @@ impl<'a> Follower<'a> {
 
     // A copy is durable: what it did not see comes after it, in the same commit in which the table is noted as whole.
     fn copied(&mut self, copied: Copied) {
-        let Copied { table, number, seen, fingerprint } = copied;
+        let Copied { table, number, seen, fingerprint, version } = copied;
         if self.numbers.get(&table) != Some(&number) {
             return;
         }
         let Some(planned) = self.plan.tables.iter_mut().find(|planned| planned.of.stream == table) else {
             return;
         };
-        planned.note =
-            TableNote::copied(&planned.of.origin, fingerprint.clone(), planned.choice.filter.clone(), &seen);
+        let (made, filter) = ((fingerprint.clone(), version), planned.choice.filter.clone());
+        planned.note = TableNote::copied(&planned.of.origin, made, filter, &seen);
         planned.of.ready = true;
         let note = self.sink.noted(&prepare::note_name(&table), notes::write(&planned.note));
         for committed in self.stitch.end_copy(&table, seen, fingerprint) {
@@ -367,22 +383,27 @@ impl<'a> Follower<'a> {
 
     // Has what was gathered written, if nothing is on its way.
     fn write(&mut self) {
-        if !self.writing.is_empty() || self.gathered.is_empty() && self.notes.is_empty() {
+        if !self.writing.is_empty() {
             return;
+        }
+        let ordered = std::mem::take(&mut self.ordered);
+        if self.gathered.is_empty() && self.notes.is_empty() {
+            return self.send(ordered);
         }
         let gathered = std::mem::take(&mut self.gathered);
         self.gathered_bytes = 0;
         let mut notes = std::mem::take(&mut self.notes);
         self.plan.position.lsn = self.end.to_string();
         notes.push(self.sink.noted(POSITION, notes::write(&self.plan.position)));
-        self.written =
-            Written { end: self.end, newest: self.newest.take(), whole: std::mem::take(&mut self.whole) };
+        let whole = std::mem::take(&mut self.whole);
+        self.written = Written { end: self.end, newest: self.newest.take(), whole, ordered };
         self.writing.spawn(write(self.sink.clone(), gathered, notes));
     }
 
     fn durable(&mut self) {
-        let Written { end, newest, whole } = std::mem::take(&mut self.written);
+        let Written { end, newest, whole, ordered } = std::mem::take(&mut self.written);
         self.written.end = end;
+        self.send(ordered);
         self.client.update_applied_lsn(pgwire_replication::Lsn::from_u64(end.0));
         if let Some(newest) = newest {
             self.sink.lag_millis(clock::now().saturating_sub(newest));
@@ -401,16 +422,20 @@ impl<'a> Follower<'a> {
         }
     }
 
+    // Nothing of ours was in what the server has read since: it need not keep that.
+    fn take_idle(&mut self) {
+        let quiet = self.gathered.is_empty() && self.writing.is_empty() && !self.stitch.is_open();
+        if quiet && self.idle > self.end {
+            self.end = self.idle;
+            let position = Position { lsn: self.end.to_string(), ..self.plan.position.clone() };
+            self.notes.push(self.sink.noted(POSITION, notes::write(&position)));
+        }
+    }
+
     async fn tick(&mut self) -> Result<(), Ended> {
         self.beat += 1;
-        // Nothing of ours was in what the server has read since: it need not keep that.
-        let quiet = self.gathered.is_empty() && self.writing.is_empty() && !self.stitch.is_open();
-        if quiet && self.idle > self.end && self.beat.is_multiple_of(IDLE_TICKS) {
-            self.end = self.idle;
-            self.notes.push(self.sink.noted(
-                POSITION,
-                notes::write(&Position { lsn: self.end.to_string(), ..self.plan.position.clone() }),
-            ));
+        if self.beat.is_multiple_of(IDLE_TICKS) {
+            self.take_idle();
         }
         if self.beat.is_multiple_of(BEAT_TICKS) {
             beat(self.catalog, self.sink).await?;

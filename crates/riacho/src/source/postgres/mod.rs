@@ -56,9 +56,11 @@ impl PostgresReader {
             sink.write(Vec::new(), Vec::new()).await?;
             let session = target.connect().await?;
             sink.tell(Input::Connected);
-            let identity = identify(&target, session.reached()).await?;
             let catalog = Catalog { session: &session, target: &target };
-            let plan = prepare::prepare(&catalog, &self.settings, &self.tables, identity, sink).await?;
+            let server = prepare::admitted(&catalog).await?;
+            let identity = identify(&target, session.reached()).await?;
+            let plan =
+                prepare::prepare(&catalog, &self.settings, &self.tables, server, identity, sink).await?;
             match follow(&catalog, &target, session.reached(), (plan, &self.tables), sink).await {
                 Ended::Fault(fault) => return Err(fault),
                 // Another plan, at once.

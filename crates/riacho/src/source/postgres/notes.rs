@@ -25,6 +25,9 @@ pub(super) struct TableNote {
     pub(super) origin: String,
     /// What of its columns is read, and which are its key: [`Shape::fingerprint`](riacho_core::source::postgres::table::Shape).
     pub(super) shape: String,
+    /// The table and its columns as they were copied: where that is another text, the table is copied anew.
+    #[serde(default)]
+    pub(super) version: String,
     /// The rows that are read: the filter.
     pub(super) filter: Option<String>,
     /// Whether it was announced: readers have its rows.
@@ -44,12 +47,18 @@ impl Position {
 
 impl TableNote {
     /// Of a copy that is complete.
-    pub(super) fn copied(origin: &str, shape: String, filter: Option<String>, seen: &Seen) -> Self {
+    pub(super) fn copied(
+        origin: &str,
+        (shape, version): (String, String),
+        filter: Option<String>,
+        seen: &Seen,
+    ) -> Self {
         let list = seen.visibility.xip().iter().map(u64::to_string).collect::<Vec<_>>().join(",");
         let visibility = format!("{}:{}:{list}", seen.visibility.xmin(), seen.visibility.xmax());
         Self {
             origin: origin.to_owned(),
             shape,
+            version,
             filter,
             ready: true,
             copied: true,

@@ -5,7 +5,7 @@
 //! all tables are noted as to be copied before anything else is done: their rows stay, and a copy tells what differs.
 
 use super::{
-    catalog::{Catalog, Published, ServerInfo, Slot, ident, literal, needs_person, passing},
+    catalog::{Catalog, Origin, Published, ServerInfo, Slot, ident, literal, needs_person, passing},
     choose::{Choice, choose},
     notes::{self, POSITION, Position, TABLE, TableNote},
 };
@@ -55,15 +55,14 @@ pub(super) async fn prepare(
     catalog: &Catalog<'_>,
     settings: &PostgresSettings,
     tables: &[TableSettings],
+    server: ServerInfo,
     (system, timeline): (String, u32),
     sink: &Sink,
 ) -> Result<Plan, Fault> {
-    let server = catalog.server().await?;
-    if let Some(refusal) = refusals(&server).into_iter().next() {
-        return Err(refusal);
-    }
     let (publication, slot_name) = names(settings, sink.source());
-    let choices = chosen(catalog, tables, &server, sink).await?;
+    // Read once: what is altered from here on is found by the next look, against `said`.
+    let origins = catalog.origins(None).await?;
+    let choices = chosen(&origins, tables, &server, sink).await?;
     let choices = publish(catalog, &publication, settings.publication.is_none(), choices, &server).await?;
     let noted = sink.note(POSITION).and_then(|note| notes::read::<Position>(&note));
     let slot = free_slot(catalog, &slot_name, &server).await?;
@@ -92,9 +91,18 @@ pub(super) async fn prepare(
     if !unknown.is_empty() {
         catalog.describe(&unknown, &mut types).await?;
     }
-    let said = said(catalog, &publication, tables, &server).await?;
+    let said = said_of(&origins, catalog, &publication, tables, &server).await?;
     let tables = choices.into_iter().map(|choice| planned(choice, sink)).collect();
     Ok(Plan { slot: slot_name, publication, position, applied, tables, types, server, said })
+}
+
+/// What the server is, if it can be read.
+pub(super) async fn admitted(catalog: &Catalog<'_>) -> Result<ServerInfo, Fault> {
+    let server = catalog.server().await?;
+    match refusals(&server).into_iter().next() {
+        Some(refusal) => Err(refusal),
+        None => Ok(server),
+    }
 }
 
 /// What of the catalogue a plan depends on, as one text.
@@ -104,10 +112,20 @@ pub(super) async fn said(
     tables: &[TableSettings],
     server: &ServerInfo,
 ) -> Result<String, Fault> {
-    let (choices, obstacles) = choose(&catalog.origins(None).await?, tables, server);
+    said_of(&catalog.origins(None).await?, catalog, publication, tables, server).await
+}
+
+async fn said_of(
+    origins: &[Origin],
+    catalog: &Catalog<'_>,
+    publication: &str,
+    tables: &[TableSettings],
+    server: &ServerInfo,
+) -> Result<String, Fault> {
+    let (choices, obstacles) = choose(origins, tables, server);
     let chosen = choices.iter().map(|Choice { origin: o, .. }| {
-        // Columns are told by the stream.
-        format!("{}:{}:{}:{:?}", o.oid, o.full_name(), o.identity, o.key)
+        // The stream tells of columns too, but not before a row changes.
+        format!("{}:{}:{}", o.full_name(), o.identity, o.version())
     });
     let refused = obstacles.into_iter().map(|obstacle| obstacle.fault.message);
     let tables: Vec<String> = chosen.chain(refused).collect();
@@ -234,19 +252,28 @@ async fn begin_slot(
         literal(name),
         literal(PLUGIN)
     );
-    let lsn = catalog.value(&sql).await?;
+    let lsn = catalog.value(&sql).await.map_err(|fault| out_of_slots(fault, name))?;
     lsn.as_deref().and_then(Lsn::parse).ok_or_else(|| passing("PostgreSQL made a slot that begins nowhere"))
+}
+
+fn out_of_slots(fault: Fault, name: &str) -> Fault {
+    let remedy = "raise max_replication_slots in postgresql.conf and restart PostgreSQL, or drop a slot that nobody reads: \
+                  SELECT slot_name FROM pg_replication_slots WHERE NOT active; SELECT pg_drop_replication_slot('...');";
+    // A slot may become free any time, but seldom by itself.
+    match fault.message.contains("53400") || fault.message.contains("max_replication_slots") {
+        true => needs_person(format!("the slot `{name}` cannot be made: {}", fault.message), remedy),
+        false => fault,
+    }
 }
 
 // The tables that are read. One that was fed and is gone is emptied; one that cannot be read, and was named, is a fault.
 async fn chosen(
-    catalog: &Catalog<'_>,
+    origins: &[Origin],
     tables: &[TableSettings],
     server: &ServerInfo,
     sink: &Sink,
 ) -> Result<Vec<Choice>, Fault> {
-    let origins = catalog.origins(None).await?;
-    let (choices, obstacles) = choose(&origins, tables, server);
+    let (choices, obstacles) = choose(origins, tables, server);
     let mut gone = Vec::new();
     for (name, value) in sink.notes(TABLE) {
         let note = notes::read::<TableNote>(&value).unwrap_or_default();
@@ -389,16 +416,17 @@ fn is_as(published: &[Published], choices: &[Choice], server: &ServerInfo) -> bo
 fn not_owner(fault: Fault, sql: &str) -> Fault {
     let remedy =
         format!("have an owner of the tables, or a superuser, run: {sql}; and name it as `publication`");
-    Fault { remedy: Some(fault.remedy.unwrap_or(remedy)), ..fault }
+    Fault { remedy: Some(remedy), ..fault }
 }
 
 fn planned(choice: Choice, sink: &Sink) -> Planned {
     let note = sink.note(&note_name(&choice.wanted.stream));
     let mut note = note.and_then(|note| notes::read::<TableNote>(&note)).unwrap_or_default();
-    // Other rows are wanted than were copied.
-    if note.filter != choice.filter || note.origin != choice.origin.full_name() {
-        note.copied = false;
-    }
+    // Other rows are wanted than were copied, or the table is another one by now.
+    let same = note.origin == choice.origin.full_name()
+        && note.filter == choice.filter
+        && note.version == choice.version(&choice.origin);
+    note.copied &= same;
     let of = TableOf {
         origin: choice.origin.full_name(),
         stream: choice.wanted.stream.clone(),

@@ -6,3 +6,5 @@ mod log;
 mod sqlite;
 /// The same under random work.
 mod sqlite_random;
+/// Servers of PostgreSQL.
+mod postgres;
