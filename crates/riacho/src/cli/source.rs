@@ -12,8 +12,8 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use riacho_core::source::machine::Fault;
-use serde_json::Value;
-use std::path::PathBuf;
+use serde::Deserialize;
+use std::{fmt::Write as _, path::PathBuf};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Source {
@@ -125,51 +125,70 @@ fn status(server: ServerArg, json: bool, env: &Env) -> Result<(), Failure> {
     if json {
         return print(format_args!("{}\n", answer.trim_end()));
     }
-    let answer: Value = serde_json::from_str(&answer)
+    let Listed { sources } = serde_json::from_str(&answer)
         .map_err(|err| Failure::Failed(format!("the server's answer is no list of sources: {err}")))?;
-    let sources = answer["sources"].as_array().map(Vec::as_slice).unwrap_or_default();
     if sources.is_empty() {
         say("the server has no sources");
     }
     sources.iter().try_for_each(|source| print(described(source)))
 }
 
+/// What `/sources` answers, as far as it is shown.
+#[derive(Deserialize)]
+struct Listed {
+    sources: Vec<OneSource>,
+}
+
+#[derive(Deserialize)]
+struct OneSource {
+    name: String,
+    kind: String,
+    state: String,
+    since: String,
+    lag_bytes: Option<u64>,
+    lag_ms: Option<u64>,
+    tables: Vec<OneTable>,
+    last_error: Option<LastError>,
+}
+
+#[derive(Deserialize)]
+struct OneTable {
+    name: String,
+    origin: String,
+    ready: bool,
+    rows_copied: Option<u64>,
+    rows_expected: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct LastError {
+    time: String,
+    message: String,
+    remedy: Option<String>,
+}
+
 // A source in a few lines.
-fn described(source: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut out = format!(
-        "{} ({}): {} since {}\n",
-        text(&source["name"]),
-        text(&source["kind"]),
-        text(&source["state"]).replace('_', " "),
-        text(&source["since"])
-    );
-    let lag: Vec<String> = [("lag_bytes", "bytes"), ("lag_ms", "ms")]
-        .into_iter()
-        .filter_map(|(name, unit)| Some(format!("{} {unit}", source[name].as_u64()?)))
-        .collect();
+fn described(source: &OneSource) -> String {
+    let OneSource { name, kind, state, since, .. } = source;
+    let mut out = format!("{name} ({kind}): {} since {since}\n", state.replace('_', " "));
+    let lag = [(source.lag_bytes, "bytes"), (source.lag_ms, "ms")];
+    let lag: Vec<String> = lag.iter().filter_map(|(lag, unit)| Some(format!("{} {unit}", (*lag)?))).collect();
     if !lag.is_empty() {
-        out.push_str(&format!("  lag: {}\n", lag.join(", ")));
+        let _ = writeln!(out, "  lag: {}", lag.join(", "));
     }
-    for table in source["tables"].as_array().into_iter().flatten() {
-        let state = match (
-            table["ready"].as_bool(),
-            table["rows_copied"].as_u64(),
-            table["rows_expected"].as_u64(),
-        ) {
-            (_, Some(rows), Some(expected)) => format!("{rows} of about {expected} rows copied"),
-            (_, Some(rows), None) => format!("{rows} rows copied"),
-            (Some(true), None, _) => "whole".to_owned(),
-            _ => "to be copied".to_owned(),
+    for OneTable { name, origin, ready, rows_copied, rows_expected } in &source.tables {
+        let state = match (rows_copied, rows_expected) {
+            (Some(rows), Some(expected)) => format!("{rows} of about {expected} rows copied"),
+            (Some(rows), None) => format!("{rows} rows copied"),
+            (None, _) if *ready => "whole".to_owned(),
+            (None, _) => "to be copied".to_owned(),
         };
-        let (name, origin) = (text(&table["name"]), text(&table["origin"]));
-        out.push_str(&format!("  {name} (from {origin}): {state}\n"));
+        let _ = writeln!(out, "  {name} (from {origin}): {state}");
     }
-    if let Some(error) = source["last_error"].as_object() {
-        let part = |name: &str| error.get(name).map(text).unwrap_or_default();
-        out.push_str(&format!("  last error, {}: {}\n", part("time"), part("message")));
-        for line in part("remedy").lines() {
-            out.push_str(&format!("    {line}\n"));
+    if let Some(LastError { time, message, remedy }) = &source.last_error {
+        let _ = writeln!(out, "  last error, {time}: {message}");
+        for line in remedy.iter().flat_map(|remedy| remedy.lines()) {
+            let _ = writeln!(out, "    {line}");
         }
     }
     out

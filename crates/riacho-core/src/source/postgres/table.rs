@@ -46,8 +46,8 @@ impl Shape {
         };
         let columns: Vec<ShapeColumn> = columns.into_iter().map(column).collect();
         let place =
-            |name: &Box<str>| columns.iter().position(|column| column.name == *name).ok_or(name.clone());
-        let key = key.iter().map(place).collect::<Result<_, _>>()?;
+            |name: &str| columns.iter().position(|column| *column.name == *name).ok_or_else(|| name.into());
+        let key = key.iter().map(|name| place(name)).collect::<Result<_, Box<str>>>()?;
         Ok(Self { columns, key })
     }
 
