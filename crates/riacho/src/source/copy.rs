@@ -103,6 +103,23 @@ impl<'a> Copying<'a> {
     /// # Errors
     /// Where it cannot be committed.
     pub async fn end(mut self, notes: Vec<Note>) -> Result<(), Fault> {
+        self.compare().await?;
+        self.commit(notes).await?;
+        self.committed().await
+    }
+
+    /// Ends the copy of a table that readers have: what differs, and was not committed for being too much, is the caller's
+    /// to commit.
+    ///
+    /// # Errors
+    /// Where our rows cannot be read, or what was too much not be committed.
+    pub async fn differing(mut self) -> Result<Vec<SourceChange>, Fault> {
+        self.compare().await?;
+        self.committed().await?;
+        Ok(std::mem::take(&mut self.pending))
+    }
+
+    async fn compare(&mut self) -> Result<(), Fault> {
         self.told();
         if self.table.ready {
             self.keep_differing().await?;
@@ -130,8 +147,7 @@ impl<'a> Copying<'a> {
                 }
             }
         }
-        self.commit(notes).await?;
-        self.committed().await
+        Ok(())
     }
 
     fn told(&mut self) {

@@ -4,6 +4,9 @@
 //! A table is copied from a snapshot; what the stream says of it meanwhile waits, and of that only what the snapshot does
 //! not see is applied, in order. The snapshot must be younger than every transaction that ran when the table's changes
 //! began to be kept here ([`Visibility::settled_after`]), so that none was given before and is not seen either.
+//!
+//! While a table that readers have is copied anew, changes of all tables that readers have are held: then they are given the
+//! state that the snapshot saw, of all of them at once, and no half of a transaction.
 
 use super::{
     kind::Types,
@@ -17,7 +20,7 @@ use crate::{
     source::change::{Becomes, SourceChange},
     time::Millis,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A table that is read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,6 +86,17 @@ pub struct Committed {
     pub said: Vec<Said>,
 }
 
+/// What copies did not see of what waited for them.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Released {
+    /// What is to be told together with what differs in the copies: then readers have what the last snapshot saw.
+    pub at_once: Vec<Said>,
+    /// What came after it, in order.
+    pub then: Vec<Committed>,
+    /// What readers then have of all tables that were shown before; none where nothing was held.
+    pub seen: Option<Seen>,
+}
+
 /// What follows from a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
@@ -106,6 +120,9 @@ pub struct Stitch {
     relations: HashMap<u32, Option<StreamName>>,
     types: Types,
     open: Option<Open>,
+    /// Tables that readers have and that are copied anew; and what all tables that readers have wait with until then.
+    holding: HashSet<StreamName>,
+    held: Vec<Committed>,
     /// What was committed up to here was applied before.
     applied: Lsn,
     waiting_bytes: usize,
@@ -118,13 +135,15 @@ struct Table {
     fingerprint: Option<String>,
     shape: Option<Shape>,
     phase: Phase,
+    /// Whether readers have its rows.
+    shown: bool,
 }
 
 #[derive(Debug)]
 enum Phase {
     /// Changes are applied; those before the last copy are in it.
     Whole(Option<Seen>),
-    /// Changes wait for a copy.
+    /// Changes wait for a copy; those of a table that readers have are held with those of the others.
     Copying(Vec<Committed>),
 }
 
@@ -161,18 +180,21 @@ impl Stitch {
 
     /// A table that was copied before, with what its copy saw and the shape it had.
     pub fn add_whole(&mut self, wanted: Wanted, fingerprint: String, seen: Option<Seen>) {
-        self.add(wanted, Some(fingerprint), Phase::Whole(seen));
+        self.add(wanted, Some(fingerprint), Phase::Whole(seen), true);
     }
 
-    /// A table to be copied.
-    pub fn add_copying(&mut self, wanted: Wanted) {
-        self.add(wanted, None, Phase::Copying(Vec::new()));
+    /// A table to be copied; `shown` if readers have rows of it.
+    pub fn add_copying(&mut self, wanted: Wanted, shown: bool) {
+        if shown {
+            self.holding.insert(wanted.stream.clone());
+        }
+        self.add(wanted, None, Phase::Copying(Vec::new()), shown);
     }
 
-    fn add(&mut self, wanted: Wanted, fingerprint: Option<String>, phase: Phase) {
+    fn add(&mut self, wanted: Wanted, fingerprint: Option<String>, phase: Phase, shown: bool) {
         let stream = wanted.stream.clone();
         self.names.insert((wanted.namespace.clone(), wanted.name.clone()), stream.clone());
-        self.tables.insert(stream, Table { wanted, fingerprint, shape: None, phase });
+        self.tables.insert(stream, Table { wanted, fingerprint, shape: None, phase, shown });
     }
 
     /// What types are.
@@ -181,26 +203,89 @@ impl Stitch {
     }
 
     /// Has the changes of a table wait for a copy from now on.
-    pub fn begin_copy(&mut self, table: &StreamName) {
-        if let Some(table) = self.tables.get_mut(table) {
+    pub fn begin_copy(&mut self, stream: &StreamName) {
+        if let Some(table) = self.tables.get_mut(stream) {
+            if table.shown {
+                self.holding.insert(stream.clone());
+            }
             let dropped = std::mem::replace(&mut table.phase, Phase::Copying(Vec::new()));
             self.waiting_bytes = self.waiting_bytes.saturating_sub(dropped.bytes());
         }
     }
 
-    /// The copy of a table is durable: gives what it did not see, in order. From now on its changes are applied.
-    pub fn end_copy(&mut self, table: &StreamName, seen: Seen, fingerprint: String) -> Vec<Committed> {
-        let Some(found) = self.tables.get_mut(table) else { return Vec::new() };
-        // What the stream has said since is newer than the copy.
-        if found.shape.is_none() {
-            found.fingerprint = Some(fingerprint);
+    /// Whether changes of tables that readers have are held until copies are made of all that are copied anew.
+    pub fn is_held(&self) -> bool {
+        !self.holding.is_empty()
+    }
+
+    /// Whether `copied` are all that changes are held for.
+    pub fn may_end<'a>(&self, copied: impl IntoIterator<Item = &'a StreamName>) -> bool {
+        let copied: HashSet<&StreamName> = copied.into_iter().collect();
+        self.holding.iter().all(|table| copied.contains(table))
+    }
+
+    /// Behind all that was told.
+    pub fn reached(&self) -> Lsn {
+        self.applied
+    }
+
+    /// These copies are made, in this order, and are all that changes are held for: gives what they did not see, in order.
+    /// From now on changes of these tables are applied.
+    ///
+    /// `level` if the stream has told all that the copies saw: else some of it comes later, for each table by itself.
+    pub fn end_copies(&mut self, copies: Vec<(StreamName, Seen, String)>, level: bool) -> Released {
+        let last = copies.last().map(|(_, seen, _)| seen.clone());
+        let mut released = Released::default();
+        let mut new: Vec<Committed> = Vec::new();
+        let mut copied: HashMap<StreamName, Seen> = HashMap::new();
+        for (table, seen, fingerprint) in copies {
+            let Some(found) = self.tables.get_mut(&table) else { continue };
+            // What the stream has said since is newer than the copy.
+            if found.shape.is_none() {
+                found.fingerprint = Some(fingerprint);
+            }
+            found.shown = true;
+            let phase = std::mem::replace(&mut found.phase, Phase::Whole(Some(seen.clone())));
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(phase.bytes());
+            if let Phase::Copying(waiting) = phase {
+                new.extend(waiting.into_iter().filter(|committed| !seen.visibility.sees(committed.xid)));
+            }
+            copied.insert(table, seen);
         }
-        let Phase::Copying(waiting) = std::mem::replace(&mut found.phase, Phase::Whole(Some(seen.clone())))
-        else {
-            return Vec::new();
-        };
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes(&waiting));
-        waiting.into_iter().filter(|committed| !seen.visibility.sees(committed.xid)).collect()
+        if let (true, Some(last)) = (self.is_held(), last) {
+            self.release(&last, &copied, level, &mut released);
+        }
+        released.then.extend(new);
+        released
+    }
+
+    // The state that `last` sees of all tables, then what it does not see.
+    fn release(
+        &mut self,
+        last: &Seen,
+        copied: &HashMap<StreamName, Seen>,
+        level: bool,
+        released: &mut Released,
+    ) {
+        self.holding.clear();
+        let held = std::mem::take(&mut self.held);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes(&held));
+        for mut committed in held {
+            let (xid, seen) = (committed.xid, last.visibility.sees(committed.xid));
+            committed
+                .said
+                .retain(|said| copied.get(said.table()).is_none_or(|seen| !seen.visibility.sees(xid)));
+            if seen && level {
+                released.at_once.append(&mut committed.said);
+            }
+            released.then.push(committed);
+        }
+        if level {
+            for table in self.tables.values_mut().filter(|table| table.shown) {
+                table.phase = Phase::Whole(Some(last.clone()));
+            }
+            released.seen = Some(last.clone());
+        }
     }
 
     /// Bytes of changes that wait for copies.
@@ -281,10 +366,11 @@ impl Stitch {
             return Output::Nothing;
         }
         // Rows that do not change have the new columns too, and no message says so.
+        let stream = table.wanted.stream.clone();
         if matches!(table.phase, Phase::Whole(_)) {
-            table.phase = Phase::Copying(Vec::new());
+            self.begin_copy(&stream);
         }
-        Output::Altered(table.wanted.stream.clone())
+        Output::Altered(stream)
     }
 
     fn row(&mut self, relation: u32, old: Option<&Old<'_>>, new: Option<&Tuple<'_>>) -> Output {
@@ -345,10 +431,15 @@ impl Stitch {
     fn committed(&mut self, open: Open, end: Option<Lsn>) -> Committed {
         let Open { xid, time, said, .. } = open;
         let mut now = Vec::with_capacity(said.len());
+        let (is_held, mut held) = (self.is_held(), Vec::new());
         for said in said {
             let Some(table) = self.tables.get_mut(said.table()) else { continue };
             match &mut table.phase {
                 Phase::Whole(Some(seen)) if seen.visibility.sees(xid) => {}
+                _ if is_held && table.shown => {
+                    self.waiting_bytes += said.bytes();
+                    held.push(said);
+                }
                 Phase::Whole(_) => now.push(said),
                 Phase::Copying(waiting) => {
                     self.waiting_bytes += said.bytes();
@@ -367,7 +458,26 @@ impl Stitch {
                 }
             }
         }
+        if is_held {
+            self.hold(Committed { xid, end, time, said: held });
+            return Committed { xid, end: None, time, said: now };
+        }
         Committed { xid, end, time, said: now }
+    }
+
+    // What is held is not behind us, however little of it is ours.
+    fn hold(&mut self, committed: Committed) {
+        match self.held.last_mut() {
+            // The rest of a transaction that came in parts.
+            Some(last) if last.xid == committed.xid && last.end.is_none() => {
+                last.end = committed.end;
+                last.said.extend(committed.said);
+            }
+            Some(last) if last.end.is_some() && committed.said.is_empty() && committed.end.is_some() => {
+                last.end = committed.end;
+            }
+            _ => self.held.push(committed),
+        }
     }
 
     fn table(&self, relation: u32) -> Option<&Table> {

@@ -13,6 +13,7 @@ use futures_util::{StreamExt as _, pin_mut};
 use riacho_core::{
     name::StreamName,
     source::{
+        change::SourceChange,
         machine::Fault,
         postgres::{copy, kind::Types, stitch::Seen, table::Shape},
     },
@@ -27,7 +28,7 @@ pub(super) struct Order {
     pub(super) number: u64,
 }
 
-/// A copy that is durable.
+/// A copy that is made, and durable but for what differs.
 #[derive(Debug)]
 pub(super) struct Copied {
     pub(super) table: StreamName,
@@ -36,6 +37,8 @@ pub(super) struct Copied {
     pub(super) fingerprint: String,
     /// Of the table as it was copied: [`Choice::version`](super::choose::Choice::version).
     pub(super) version: String,
+    /// What differs of a table that readers have, to be committed.
+    pub(super) differing: Vec<SourceChange>,
 }
 
 /// Makes the copies that are ordered, one after the other, until the orders end.
@@ -73,8 +76,9 @@ async fn copy_all(
     let seen = Seen { visibility, upto: catalog.wal_end().await? };
     flush(catalog.target).await?;
     for Order { table, number } in orders {
-        let (fingerprint, version) = copy_one(catalog, sink, &table).await?;
-        let done = Copied { table: table.of.stream, number, seen: seen.clone(), fingerprint, version };
+        let (fingerprint, version, differing) = copy_one(catalog, sink, &table).await?;
+        let (table, seen) = (table.of.stream, seen.clone());
+        let done = Copied { table, number, seen, fingerprint, version, differing };
         if copied.send(done).is_err() {
             break;
         }
@@ -125,8 +129,12 @@ async fn settle(catalog: &Catalog<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-// Gives the shape's fingerprint and the version.
-async fn copy_one(catalog: &Catalog<'_>, sink: &Sink, table: &Planned) -> Result<(String, String), Fault> {
+// Gives the shape's fingerprint, the version, and what differs.
+async fn copy_one(
+    catalog: &Catalog<'_>,
+    sink: &Sink,
+    table: &Planned,
+) -> Result<(String, String, Vec<SourceChange>), Fault> {
     let choice = &table.choice;
     // As the snapshot has it: it may have been altered since the plan was made.
     let origin = catalog.origins(Some(choice.origin.oid)).await?.pop();
@@ -159,8 +167,8 @@ async fn copy_one(catalog: &Catalog<'_>, sink: &Sink, table: &Planned) -> Result
     let columns: Vec<String> = read.iter().map(|(name, _)| ident(name)).collect();
     let filter = choice.filter.as_ref().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
     let sql = format!("COPY (SELECT {} FROM {}{filter}) TO STDOUT", columns.join(", "), origin.sql());
-    copy_rows(catalog, sink, &table.of, &shape, (&sql, origin.rows)).await?;
-    Ok((shape.fingerprint(), version))
+    let differing = copy_rows(catalog, sink, &table.of, &shape, (&sql, origin.rows)).await?;
+    Ok((shape.fingerprint(), version, differing))
 }
 
 async fn copy_rows(
@@ -169,7 +177,7 @@ async fn copy_rows(
     table: &TableOf,
     shape: &Shape,
     (sql, rows): (&str, Option<u64>),
-) -> Result<(), Fault> {
+) -> Result<Vec<SourceChange>, Fault> {
     let mut copying = Copying::begin(sink, table, rows);
     let lines =
         catalog.session.copy_out(sql).await.map_err(|err| super::connect::fault(&err, catalog.target))?;
@@ -195,7 +203,10 @@ async fn copy_rows(
         }
         rest.extend_from_slice(bytes);
     }
-    copying.end(Vec::new()).await
+    match table.ready {
+        true => copying.differing().await,
+        false => copying.end(Vec::new()).await.map(|()| Vec::new()),
+    }
 }
 
 async fn copy_row(

@@ -100,6 +100,8 @@ struct Follower<'a> {
     level_at: Lsn,
     /// What is to be copied once all that was gathered before is written: a copy must not be overtaken by older changes.
     ordered: Vec<Order>,
+    /// Copies that are made, but not yet told.
+    copies: Vec<Copied>,
     orders: mpsc::UnboundedSender<Order>,
     copied: mpsc::UnboundedReceiver<Copied>,
     copier: JoinSet<Fault>,
@@ -168,6 +170,7 @@ impl<'a> Follower<'a> {
             writing: JoinSet::new(),
             level_at,
             ordered: Vec::new(),
+            copies: Vec::new(),
             orders,
             copied,
             copier: copying,
@@ -179,7 +182,7 @@ impl<'a> Follower<'a> {
             if table.note.copied {
                 follower.stitch.add_whole(wanted, table.note.shape.clone(), table.note.seen());
             } else {
-                follower.stitch.add_copying(wanted);
+                follower.stitch.add_copying(wanted, table.of.ready);
                 follower.order(&table);
             }
         }
@@ -218,6 +221,7 @@ impl<'a> Follower<'a> {
                     ticked?;
                 }
             }
+            self.end_copies();
             self.write();
         }
     }
@@ -295,14 +299,7 @@ impl<'a> Follower<'a> {
                     }
                 }
                 Output::Committed(committed) => {
-                    if let Some(end) = committed.end {
-                        self.end = self.end.max(end);
-                        self.newest = Some(committed.time);
-                    }
-                    if !committed.said.is_empty() {
-                        self.gathered_bytes += committed.said.iter().map(Said::bytes).sum::<usize>();
-                        self.gathered.push(committed);
-                    }
+                    self.gather(committed);
                     self.tell_level();
                     return Ok(());
                 }
@@ -334,6 +331,7 @@ impl<'a> Follower<'a> {
     fn order(&mut self, table: &Planned) {
         let number = self.numbers.entry(table.of.stream.clone()).or_default();
         *number += 1;
+        self.copies.retain(|copied| copied.table != table.of.stream);
         self.ordered.push(Order { table: table.clone(), number: *number });
     }
 
@@ -360,25 +358,71 @@ impl<'a> Follower<'a> {
         Ok(Ended::Altered)
     }
 
-    // A copy is durable: what it did not see comes after it, in the same commit in which the table is noted as whole.
+    // A copy is made. It waits for others that readers must see together with it, and for the stream.
     fn copied(&mut self, copied: Copied) {
-        let Copied { table, number, seen, fingerprint, version } = copied;
-        if self.numbers.get(&table) != Some(&number) {
+        if self.numbers.get(&copied.table) == Some(&copied.number) {
+            self.copies.push(copied);
+        }
+    }
+
+    fn end_copies(&mut self) {
+        let Some(upto) = self.copies.iter().map(|copied| copied.seen.upto).max() else { return };
+        if !self.stitch.may_end(self.copies.iter().map(|copied| &copied.table)) {
             return;
         }
-        let Some(planned) = self.plan.tables.iter_mut().find(|planned| planned.of.stream == table) else {
-            return;
-        };
-        let (made, filter) = ((fingerprint.clone(), version), planned.choice.filter.clone());
-        planned.note = TableNote::copied(&planned.of.origin, made, filter, &seen);
-        planned.of.ready = true;
-        let note = self.sink.noted(&prepare::note_name(&table), notes::write(&planned.note));
-        for committed in self.stitch.end_copy(&table, seen, fingerprint) {
+        // Readers of several tables would see of a transaction only what is in the copy, until the stream tells the rest.
+        let level = self.stitch.reached().max(self.idle) >= upto;
+        // Where more waits than may, the stream cannot get there before.
+        if level || self.stitch.waiting_bytes() >= WAITING_BYTES_MAX {
+            self.release(level);
+        }
+    }
+
+    // What copies did not see comes after them, in the same commit in which the tables are noted as whole.
+    fn release(&mut self, level: bool) {
+        let (mut ended, mut differing, mut noted) = (Vec::new(), Vec::new(), Vec::new());
+        for copied in std::mem::take(&mut self.copies) {
+            let Copied { table, seen, fingerprint, version, differing: differs, .. } = copied;
+            differing.extend(differs.into_iter().map(Said::Row));
+            let found = self.plan.tables.iter_mut().find(|planned| planned.of.stream == table);
+            if let Some(planned) = found {
+                let (made, filter) = ((fingerprint.clone(), version), planned.choice.filter.clone());
+                planned.note = TableNote::copied(&planned.of.origin, made, filter, &seen);
+                planned.of.ready = true;
+                noted.push(table.clone());
+                self.whole.push(table.clone());
+            }
+            ended.push((table, seen, fingerprint));
+        }
+        let released = self.stitch.end_copies(ended, level);
+        differing.extend(released.at_once);
+        if !differing.is_empty() {
+            self.gather(Committed { xid: NO_XID, end: None, time: clock::now(), said: differing });
+        }
+        for committed in released.then {
+            self.gather(committed);
+        }
+        for planned in &mut self.plan.tables {
+            if let Some(seen) = released.seen.as_ref().filter(|_| planned.of.ready) {
+                planned.note = planned.note.as_of(seen);
+                noted.push(planned.of.stream.clone());
+            }
+            if noted.contains(&planned.of.stream) {
+                let name = prepare::note_name(&planned.of.stream);
+                self.notes.push(self.sink.noted(&name, notes::write(&planned.note)));
+            }
+        }
+    }
+
+    fn gather(&mut self, committed: Committed) {
+        if let Some(end) = committed.end {
+            self.end = self.end.max(end);
+            self.newest = Some(committed.time);
+        }
+        if !committed.said.is_empty() {
             self.gathered_bytes += committed.said.iter().map(Said::bytes).sum::<usize>();
             self.gathered.push(committed);
         }
-        self.notes.push(note);
-        self.whole.push(table);
     }
 
     // Has what was gathered written, if nothing is on its way.
@@ -397,7 +441,7 @@ impl<'a> Follower<'a> {
         notes.push(self.sink.noted(POSITION, notes::write(&self.plan.position)));
         let whole = std::mem::take(&mut self.whole);
         self.written = Written { end: self.end, newest: self.newest.take(), whole, ordered };
-        self.writing.spawn(write(self.sink.clone(), gathered, notes));
+        self.writing.spawn(write(self.sink.clone(), gathered, self.plan.position.clone(), notes));
     }
 
     fn durable(&mut self) {
@@ -425,7 +469,7 @@ impl<'a> Follower<'a> {
     // Nothing of ours was in what the server has read since: it need not keep that.
     fn take_idle(&mut self) {
         let quiet = self.gathered.is_empty() && self.writing.is_empty() && !self.stitch.is_open();
-        if quiet && self.idle > self.end {
+        if quiet && !self.stitch.is_held() && self.idle > self.end {
             self.end = self.idle;
             let position = Position { lsn: self.end.to_string(), ..self.plan.position.clone() };
             self.notes.push(self.sink.noted(POSITION, notes::write(&position)));
@@ -463,14 +507,29 @@ async fn beat(catalog: &Catalog<'_>, sink: &Sink) -> Result<Lsn, Fault> {
         .ok_or_else(|| super::catalog::passing("PostgreSQL wrote a message nowhere"))
 }
 
-// Writes transactions in order, the last with `notes`. A table that is emptied is emptied of the rows it has then.
-async fn write(sink: Sink, gathered: Vec<Committed>, notes: Vec<Note>) -> Result<(), Rejected> {
+// Writes transactions in order, the last with `notes`; those before with how far they are, so that none is repeated after a
+// crash. A table that is emptied is emptied of the rows it has then.
+async fn write(
+    sink: Sink,
+    gathered: Vec<Committed>,
+    position: Position,
+    notes: Vec<Note>,
+) -> Result<(), Rejected> {
     let mut transactions: Vec<Transaction> = Vec::with_capacity(gathered.len());
+    let (mut bytes, mut end) = (0, None);
     for committed in gathered {
         let empties = committed.said.iter().any(|said| matches!(said, Said::Emptied(_)));
-        if empties && !transactions.is_empty() {
-            sink.try_write(std::mem::take(&mut transactions), Vec::new()).await?;
+        if !transactions.is_empty() && (empties || bytes >= RUN_BYTES) {
+            let noted = |end: Lsn| {
+                let position = Position { lsn: end.to_string(), ..position.clone() };
+                sink.noted(POSITION, notes::write(&position))
+            };
+            let reached = end.take().map(noted).into_iter().collect();
+            sink.try_write(std::mem::take(&mut transactions), reached).await?;
+            bytes = 0;
         }
+        bytes += committed.said.iter().map(Said::bytes).sum::<usize>();
+        end = committed.end.or(end);
         let mut changes: Vec<SourceChange> = Vec::with_capacity(committed.said.len());
         for said in committed.said {
             match said {
@@ -485,11 +544,16 @@ async fn write(sink: Sink, gathered: Vec<Committed>, notes: Vec<Note>) -> Result
                 }
             }
         }
-        transactions.push(Transaction { txid: Some(committed.xid.to_string().into()), changes });
+        let txid = (committed.xid != NO_XID).then(|| committed.xid.to_string().into());
+        transactions.push(Transaction { txid, changes });
     }
     sink.try_write(transactions, notes).await
 }
 
+// What no transaction is called.
+const NO_XID: u32 = 0;
+// What is written with a position of its own.
+const RUN_BYTES: usize = 2 * 1024 * 1024;
 // How often the server is told how far we are.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 const BUFFER_EVENTS: usize = 4096;

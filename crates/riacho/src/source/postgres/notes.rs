@@ -67,6 +67,11 @@ impl TableNote {
         }
     }
 
+    /// The same table, of which our rows are what `seen` sees.
+    pub(super) fn as_of(&self, seen: &Seen) -> Self {
+        Self::copied(&self.origin, (self.shape.clone(), self.version.clone()), self.filter.clone(), seen)
+    }
+
     /// What its copy saw.
     pub(super) fn seen(&self) -> Option<Seen> {
         let visibility = Visibility::parse(self.seen.as_deref()?)?;
