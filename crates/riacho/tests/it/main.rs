@@ -33,6 +33,8 @@ mod memory_streams;
 /// The commands of the real binary, together.
 mod follow;
 mod live_tables;
+/// What the guides to databases say.
+mod docs;
 /// Databases whose rows are tables here.
 mod sources;
 /// Many readers of one stream that come and go while it is swept.
