@@ -91,7 +91,7 @@ fn work(path: &std::path::Path, mut random: Random, commits: u64) {
 
 fn stored(db: &Connection, table: &str, key: &[&str]) -> BTreeMap<String, Value> {
     let mut select = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
-    let names: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = select.column_names().map(str::to_owned).collect();
     let mut rows = select.query([]).unwrap();
     let mut all = BTreeMap::new();
     while let Some(row) = rows.next().unwrap() {
