@@ -314,6 +314,6 @@ const FRAME_BYTES_MIN: u64 = 16 << 20;
 // Room for a transaction of a database, the rows before among it, that is not told in parts.
 const FRAME_BYTES_MIN_OF_SOURCES: u64 = 48 << 20;
 // Changes that are visible and wait to be applied to the file of rows.
-const ROWS_PENDING_BYTES_MAX: usize = 64 << 20;
+const ROWS_PENDING_BYTES_MAX: usize = 32 << 20;
 // The least the protocol promises is ten minutes from the answer.
 const KEYS_AGE: Duration = Duration::from_secs(15 * 60);

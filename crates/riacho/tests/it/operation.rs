@@ -259,7 +259,7 @@ async fn sigterm_says_goodbye_ends_cleanly_and_a_restart_resumes() {
 #[tokio::test]
 async fn client_is_served_to_pages_of_every_origin_and_sent_once() {
     let server = TestServer::with("cors_origins = [\"https://app.example\"]\n").await;
-    for (path, within) in [("/riacho.js", "export {"), ("/riacho.global.js", "var riacho=")] {
+    for (path, within) in [("/riacho.js", "export{"), ("/riacho.global.js", "var riacho=")] {
         let script = server.request("GET", path, "Origin: https://other.example\r\n", "").await;
         assert_eq!((script.status, script.text().contains(within)), (200, true), "{path}");
         let headers = ["content-type", "cache-control", "access-control-allow-origin", "content-encoding"];

@@ -13,6 +13,7 @@ use crate::{
     table::value::{DEPTH_MAX, nests},
     transport::json,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, civil::DateTime};
 use std::fmt::Write as _;
 
@@ -242,14 +243,7 @@ fn bytea(out: &mut String, text: &str) -> Option<()> {
         .map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?))
         .collect::<Option<Vec<u8>>>()?;
     out.push('"');
-    for chunk in bytes.chunks(3) {
-        let at = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for i in 0..4 {
-            let digit = BASE64.get((bits >> (18 - 6 * i) & 63) as usize).copied().unwrap_or(b'=');
-            out.push(char::from(if i <= chunk.len() { digit } else { b'=' }));
-        }
-    }
+    STANDARD.encode_string(bytes, out);
     out.push('"');
     Some(())
 }
@@ -319,5 +313,3 @@ const POWER_MIN: i64 = -307;
 const DIMENSIONS_MAX: usize = 6;
 
 const SECONDS_SHAPE: &[u8] = b"0000-00-00 00:00:00";
-
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
