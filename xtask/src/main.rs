@@ -14,6 +14,8 @@ mod postgres;
 mod tidy;
 /// Short runs of the fuzz targets.
 mod fuzz;
+/// Long runs of the tests that break things on purpose.
+mod chaos;
 /// Chromium and nginx against the real binary.
 mod browser;
 /// The JavaScript client, and its build within the server.
@@ -46,6 +48,8 @@ fn run(args: &[&str]) -> Result<()> {
         ["client"] => client::renew()?,
         ["browser", names @ ..] => browser::run(names)?,
         ["bench", flags @ ..] => bench::run(flags)?,
+        ["chaos"] => chaos::run(MINUTES)?,
+        ["chaos", "--minutes", minutes] => chaos::run(number(minutes)?)?,
         ["fuzz"] => fuzz::run(None, SECONDS)?,
         ["fuzz", "--seconds", seconds] => fuzz::run(None, number(seconds)?)?,
         ["fuzz", target] => fuzz::run(Some(target), SECONDS)?,
@@ -56,11 +60,13 @@ fn run(args: &[&str]) -> Result<()> {
 }
 
 fn number(text: &str) -> Result<u32> {
-    text.parse().with_context(|| format!("expected a whole number of seconds, got `{text}`"))
+    text.parse().with_context(|| format!("expected a whole number, got `{text}`"))
 }
 
 /// How long each fuzz target runs unless told otherwise.
 const SECONDS: u32 = 10;
+/// How long chaos reigns unless told otherwise.
+const MINUTES: u32 = 10;
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -70,6 +76,7 @@ cargo xtask COMMAND
   tidy                          the rules of the repository that no compiler checks
   client                        builds clients/js, and renews the scripts in crates/riacho/assets that the server serves
   fuzz [TARGET] [--seconds N]   runs the fuzz targets, or one, for N seconds each (10)
+  chaos [--minutes N]           a source of PostgreSQL under random work and faults, over and over for N minutes (10)
   browser [FILE...]             Chromium and nginx against the real binary: all of tests/browser, or some of its files
   bench [FLAG...]               Riacho and other servers under load, on this machine: tables and picture of bench/README.md
       --row NAME, --peers A,B   only these rows; only these servers; --list names both

@@ -27,3 +27,7 @@ mod table;
 mod pgoutput;
 mod postgres_values;
 mod source;
+/// Changes and copies of PostgreSQL, stitched.
+mod stitch;
+/// States of a source.
+mod source_machine;

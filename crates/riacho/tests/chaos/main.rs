@@ -27,6 +27,12 @@ mod readers;
 mod exactly_once;
 /// Rows, and readers that end with them.
 mod tables;
+/// Rows of a PostgreSQL server.
+mod postgres;
+/// One of a test's own.
+#[path = "../it/support/postgres.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+mod database;
 /// Readers that stop reading.
 mod stall;
 /// Connections that change hands in awkward moments.
