@@ -25,26 +25,29 @@ export async function freePort() {
 
 /** One server of a test: its data outlives its processes, and both end with the test `t`. */
 export class Server {
-  static async start(t) {
-    const server = new Server(await freePort(), await mkdtemp(join(tmpdir(), "riacho-data-")));
+  /** Starts `riacho demo`, or what `args` say, in a directory of its own, after `before(directory)`. */
+  static async start(t, args = ["demo"], { before } = {}) {
+    const server = new Server(await freePort(), await mkdtemp(join(tmpdir(), "riacho-data-")), args);
     t.after(async () => {
       await server.stop("SIGKILL");
       await rm(server.data, { recursive: true, force: true });
     });
+    before?.(server.data);
     await server.run();
     return server;
   }
 
-  constructor(port, data) {
+  constructor(port, data, args) {
     this.port = port;
     this.data = data;
+    this.args = args;
     this.origin = `http://127.0.0.1:${port}`;
   }
 
   /** Starts the process and waits until it is ready. */
   async run() {
     let talk = "";
-    this.process = spawn(BINARY, ["demo", "--listen", `127.0.0.1:${this.port}`, "--data", this.data], {
+    this.process = spawn(BINARY, [...this.args, "--listen", `127.0.0.1:${this.port}`, "--data", this.data], {
       cwd: this.data, // Where no riacho.toml of a developer is.
       env: ENVIRONMENT,
       stdio: ["ignore", "ignore", "pipe"],

@@ -28,7 +28,7 @@ async fn the_guide_to_sqlite_holds() {
 async fn the_guide_to_postgres_holds() {
     let server = Postgres::start(PostgresOptions::default()).await;
     server.psql("CREATE DATABASE shop").await;
-    let admin = server.socket_url().replace("/postgres", "/shop");
+    let admin = format!("{}/shop", server.socket_url().strip_suffix("/postgres").unwrap());
     let at = format!("127.0.0.1:{}", server.port());
     let names = vec![("$ADMIN".to_owned(), format!("'{admin}'")), ("db.example".to_owned(), at)];
     Guide::new("postgres.md", names).follow().await;

@@ -348,7 +348,12 @@ async fn publish(
         for choice in &mut choices {
             let Some(Published { columns, filter, .. }) = of(choice) else { continue };
             choice.filter = filter;
-            if let Some(columns) = columns {
+            // A publication of whole tables has columns that come later too, which the stream is the first to tell of.
+            let lacks = |columns: &Vec<String>| {
+                let own = choice.origin.columns.iter().filter(|column| !column.generated);
+                own.into_iter().any(|column| !columns.iter().any(|name| **name == *column.name))
+            };
+            if let Some(columns) = columns.filter(lacks) {
                 let wanted = choice.wanted.columns.take();
                 let is_wanted =
                     |column: &String| wanted.as_ref().is_none_or(|wanted| wanted.contains(column));
