@@ -20,6 +20,8 @@ mod stage;
 mod server;
 /// One run of the load client.
 mod client;
+/// Databases that servers follow.
+mod database;
 /// Single requests.
 mod http;
 /// Facts of the machine.

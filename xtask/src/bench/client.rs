@@ -96,6 +96,19 @@ impl Load {
 }
 
 impl Running {
+    /// Waits until its subscribers are connected and have what they wait for first.
+    pub(super) fn wait_until_connected(&self) -> Result<()> {
+        let begin = now();
+        // What it says on stderr then; the window begins at once if there is no --idle.
+        while !fs::read_to_string(&self.talk).unwrap_or_default().contains(" subscribers after ") {
+            if now() - begin > RUN_MAX {
+                bail!("subscribers did not connect: {}", self.last_words());
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     /// Waits for its end and reads its figures.
     pub(super) fn finish(mut self) -> Result<Figures> {
         let begin = now();

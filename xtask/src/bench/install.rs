@@ -67,7 +67,16 @@ fn one(peer: Peer, profile: &[&str]) -> Result<()> {
         Peer::DurableStreams | Peer::DurableStreamsWal => durable_streams(),
         Peer::Node => node().map(drop),
         Peer::BetterSse => better_sse(),
+        Peer::Databases => databases(),
     }
+}
+
+/// What the tests need too, but for the shell of SQLite.
+fn databases() -> Result<()> {
+    if super::database::programs().is_ok() && succeeds("sqlite3", &["--version"]) {
+        return Ok(());
+    }
+    packages(&["postgresql", "sqlite3"])
 }
 
 /// The small servers of `bench/peers`.

@@ -4,7 +4,7 @@
 
 use super::{http, server::Server, stage::Stage};
 use crate::command::{output, root};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -34,10 +34,12 @@ pub(super) enum Peer {
     BetterSse,
     Mercure,
     Centrifugo,
+    /// What comes with the databases: `psql`, `pg_recvlogical`. No server, but what sources are measured against.
+    Databases,
 }
 
 impl Peer {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Riacho,
         Self::RiachoDurable,
         Self::Limit,
@@ -49,6 +51,7 @@ impl Peer {
         Self::BetterSse,
         Self::Mercure,
         Self::Centrifugo,
+        Self::Databases,
     ];
 
     /// What `--peers` calls it; both ways of running one program have one name.
@@ -63,6 +66,7 @@ impl Peer {
             Self::BetterSse => "better-sse",
             Self::Mercure => "mercure",
             Self::Centrifugo => "centrifugo",
+            Self::Databases => "databases",
         }
     }
 
@@ -80,12 +84,13 @@ impl Peer {
             Self::BetterSse => "better-sse",
             Self::Mercure => "Mercure",
             Self::Centrifugo => "Centrifugo",
+            Self::Databases => "PostgreSQL",
         }
     }
 
-    /// Whether nothing but this repository is needed to build it.
+    /// Whether nothing is needed but this repository, and what its tests need.
     pub(super) fn is_of_the_tree(self) -> bool {
-        matches!(self, Self::Riacho | Self::RiachoDurable | Self::Limit | Self::Axum)
+        matches!(self, Self::Riacho | Self::RiachoDurable | Self::Limit | Self::Axum | Self::Databases)
     }
 
     /// Where a subscriber of the stream `name` asks.
@@ -93,7 +98,7 @@ impl Peer {
         match self {
             Self::Riacho => format!("/streams/memory/{name}"),
             Self::RiachoDurable => format!("/streams/durable/{name}"),
-            Self::Limit | Self::Axum | Self::Node | Self::BetterSse => format!("/{name}"),
+            Self::Limit | Self::Axum | Self::Node | Self::BetterSse | Self::Databases => format!("/{name}"),
             Self::Nchan => format!("/subscribe/{name}"),
             Self::DurableStreams | Self::DurableStreamsWal => format!("/{name}?offset=now&live=sse"),
             Self::Mercure => format!("/.well-known/mercure?topic={name}"),
@@ -164,8 +169,10 @@ impl Peer {
         Ok(match self {
             Self::Riacho | Self::RiachoDurable => {
                 let mut command = Command::new(&stage.riacho);
-                command.args(["serve", "--listen", &address, "--log-level", "warn", "--data"]);
-                command.arg(directory.join("data")).arg("--config").arg(configuration("riacho.toml"));
+                command.args(["serve", "--listen", &address, "--log-level", "warn"]);
+                // A copy, which a row may add to.
+                command.arg("--config").arg(fill("riacho.toml", directory, &[])?);
+                command.arg("--data").arg(directory.join("data"));
                 command
             }
             Self::Limit => with(stage.peers.join("limit"), &[&address]),
@@ -199,6 +206,7 @@ impl Peer {
                 command.arg("--config").arg(file);
                 command
             }
+            Self::Databases => bail!("its rows start it"),
         })
     }
 
@@ -207,6 +215,7 @@ impl Peer {
         let text = match self {
             Self::Riacho | Self::RiachoDurable => output(stage.riacho.to_str()?, &["--version"]).ok()?,
             Self::Limit => return None,
+            Self::Databases => super::database::version()?,
             Self::Axum => return locked("axum"),
             Self::Nchan => {
                 output("dpkg-query", &["-W", "-f", "${Package} ${Version} ", "nginx", "libnginx-mod-nchan"])

@@ -22,6 +22,8 @@ mod streams;
 mod transports;
 /// Rows, and those who watch them.
 mod tables;
+/// Databases whose tables are served live.
+pub(super) mod sources;
 
 use super::row::Row;
 
@@ -40,4 +42,8 @@ pub(super) const ALL: &[&Row] = &[
     &tables::filters::ROW,
     &tables::writes::ROW,
     &tables::snapshots::ROW,
+    &sources::copy::ROW,
+    &sources::changes::ROW,
+    &sources::latency::ROW,
+    &sources::sqlite::ROW,
 ];

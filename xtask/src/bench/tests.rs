@@ -52,6 +52,15 @@ fn figures_of_the_client_are_named_by_their_path() {
 }
 
 #[test]
+fn stamps_are_found_in_what_test_decoding_prints() {
+    let line = b"table public.prices: UPDATE: id[integer]:7 v[text]:'T00000000000003e80000000000000002'\n";
+    assert_eq!(rows::sources::made(line), Some(1000));
+    assert_eq!(rows::sources::made(b"COMMIT 735\n"), None);
+    assert_eq!(rows::sources::made(b"table public.prices: INSERT: id[integer]:7 v[text]:''\n"), None);
+    assert_eq!(rows::sources::made(b"v[text]:'T0000"), None);
+}
+
+#[test]
 fn results_are_read_as_they_were_written() {
     let results = sample();
     let path = std::env::temp_dir().join(format!("riacho-bench-results-{}.json", std::process::id()));
@@ -77,6 +86,8 @@ fn numbers_have_three_digits_that_matter() {
         (Unit::Count, 100.0, "100"),
         (Unit::Ratio, 0.4567, "0.46x"),
         (Unit::Seconds, 2.0, "2 s"),
+        (Unit::Share, 0.0042, "0.42 %"),
+        (Unit::Share, 1.0, "100 %"),
     ];
     for (unit, value, text) in cases {
         assert_eq!(unit.text(value), text);

@@ -15,6 +15,8 @@ pub(crate) enum Unit {
     Count,
     /// One thing divided by another.
     Ratio,
+    /// A part of a whole, which is 1.
+    Share,
 }
 
 impl Unit {
@@ -27,6 +29,7 @@ impl Unit {
             Self::Bytes => bytes(value),
             Self::Count => digits(value),
             Self::Ratio => format!("{value:.2}x"),
+            Self::Share => format!("{} %", digits(value * 100.0)),
         }
     }
 }

@@ -17,7 +17,7 @@ use std::{thread::sleep, time::Duration};
 const MARKER: &str = r#""value":{"v":"T"#;
 
 /// What a subscriber has received once it has all rows.
-const SNAPSHOT_END: &str = r#""snapshot-end""#;
+pub(super) const SNAPSHOT_END: &str = r#""snapshot-end""#;
 
 /// Changes rows one by one, with `template` for the row.
 fn putting(load: Load, template: &str) -> Load {
@@ -25,7 +25,7 @@ fn putting(load: Load, template: &str) -> Load {
 }
 
 /// Waits until the newest change is in the file of rows; tells how long that took.
-fn settle(server: &Server) -> Result<Duration> {
+pub(super) fn settle(server: &Server) -> Result<Duration> {
     let begin = now();
     let newest = http::metric(server.port, "riacho_offset")?;
     while http::metric(server.port, "riacho_rows_applied_offset")? < newest {

@@ -119,6 +119,9 @@ pub(super) fn run(
         put_published(&mut window, plan, published);
     }
     window.put("deliveries", deliveries);
+    if deliveries > 0 {
+        window.put("last_delivery_seconds", rounded(until_last));
+    }
     window.put("deliveries_per_second", rounded(deliveries as f64 / seconds.max(1e-9)));
     window.put("bytes", crowd.count.bytes - received.1);
     window.put_some("server_cpu_us", server.map(rounded));
