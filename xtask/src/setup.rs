@@ -68,11 +68,14 @@ fn apt() -> std::process::Command {
 /// Debian packages, and where to find what is in them.
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("chromium", &["/usr/bin/chromium"]),
+    ("haproxy", &["/usr/sbin/haproxy"]),
     // Fetches other versions of PostgreSQL.
     ("maven", &["mvn"]),
     ("nginx-light", &["/usr/sbin/nginx"]),
     ("nodejs", &["node"]),
     ("npm", &["npm"]),
+    // Certificates for tests of TLS.
+    ("openssl", &["/usr/bin/openssl"]),
     // Of Debian 12 and 13; its own cluster is not used, and in run level 1 not started.
     ("postgresql", &["/usr/lib/postgresql/15/bin/initdb", "/usr/lib/postgresql/17/bin/initdb"]),
     ("sqlite3", &["sqlite3"]),
