@@ -339,9 +339,9 @@ test("orders: what the command on the page does to the database shows, also what
   const command = await page.locator("pre", { hasText: "sqlite3" }).first().textContent();
   const shell = (line) => execFileSync("/bin/sh", ["-c", line], { encoding: "utf8" });
   const sql = (text) => shell(command.replace(/"UPDATE.*"$/, `"PRAGMA busy_timeout = 5000; ${text}"`));
-  assert.equal(await line(page, "A-1001").locator(".status").textContent(), "shipped");
+  assert.equal(await line(page, "A-1040").locator(".status").textContent(), "open");
   shell(command);
-  await cell(page, "A-1001", "status", "paid").waitFor();
+  await cell(page, "A-1040", "status", "paid").waitFor();
 
   sql("BEGIN; DELETE FROM orders WHERE id = 'A-1002'; INSERT INTO orders (id, customer, item, quantity, total, status) VALUES ('C-1', 'Yan', 'Sail', 2, 12.5, 'open'); COMMIT");
   await cell(page, "C-1", "total", "12.50").waitFor();
