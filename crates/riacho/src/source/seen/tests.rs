@@ -1,3 +1,5 @@
+//! Keys in memory and in files.
+
 use super::Seen;
 
 // Long enough that the keys take several files.
