@@ -112,3 +112,6 @@ impl Run {
 // Bytes of keys in memory, and what one takes beside its text.
 const RUN_BYTES: usize = 16 * 1024 * 1024;
 const KEY_OVERHEAD: usize = 32;
+
+#[cfg(test)]
+mod tests;

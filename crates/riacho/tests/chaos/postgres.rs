@@ -377,6 +377,6 @@ async fn all_rows(db: &Postgres) -> Rows {
 const FAULTS: [&str; 10] = ["kill", "kill", "kill", "crash", "crash", "cut", "end", "drop", "add", "remove"];
 const WRITERS: usize = 4;
 const TRANSACTIONS: usize = 300;
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 3;
 // How long a source may be waiting before it tries again, a while for its tables, and some.
 const REST: Duration = Duration::from_secs(120);
