@@ -521,11 +521,23 @@ impl Log {
     /// Whether the rows of all tables of the selection are whole: a source that feeds one may still be copying.
     pub(crate) fn tables_ready(&self, selection: &Selection) -> bool {
         let order = self.lock();
-        selection.tables().all(|table| order.sources.get(table).is_none_or(|feeding| feeding.ready))
+        let known = |table: &StreamName| order.starting.is_empty() || self.shared.rows.table(table).is_some();
+        selection.tables().all(|table| match order.sources.get(table) {
+            Some(feeding) => feeding.ready,
+            // One that nobody has heard of may be a source's.
+            None => known(table),
+        })
+    }
+
+    /// Notes that `source` will feed tables of which nothing is known yet: until it says which, readers of tables that
+    /// nobody has heard of wait.
+    pub fn source_starts(&self, source: &Arc<str>) {
+        self.lock().starting.insert(Arc::clone(source));
     }
 
     /// Notes that `source` feeds none but these tables: others are anybody's again.
     pub fn feed_only(&self, source: &str, tables: &[StreamName]) {
+        self.lock().starting.remove(source);
         self.lock().sources.retain(|table, feeding| &*feeding.source != source || tables.contains(table));
     }
 

@@ -22,7 +22,7 @@ use riacho_core::{
     transport::{Control, Form, ResetReason, Resume},
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, atomic::Ordering},
 };
 use tokio::sync::oneshot;
@@ -66,6 +66,8 @@ pub(super) struct Order {
     pub keys: Keys,
     /// Tables that a source feeds.
     pub sources: HashMap<StreamName, Feeding>,
+    /// Sources that feed tables by patterns and have not said which yet.
+    pub starting: HashSet<Arc<str>>,
     /// What sources remember, by name.
     pub notes: HashMap<Box<str>, Box<[u8]>>,
     /// The newest change of any row.
@@ -126,6 +128,7 @@ impl Order {
             views: Views::new(recovered.epoch, settings.views),
             keys,
             sources: HashMap::new(),
+            starting: HashSet::new(),
             notes: recovered.sources.into_iter().collect(),
             newest_change: 0,
         }

@@ -1,6 +1,9 @@
 //! What readers of databases write to: the log, and what is known of the source.
 
-use super::copy::{blocking, unread};
+use super::{
+    TableSettings,
+    copy::{blocking, unread},
+};
 use crate::{
     clock,
     error::Error,
@@ -158,6 +161,24 @@ impl Sink {
         Ok(())
     }
 
+    /// Notes which tables will be fed, before the database is reached: nobody is to take one that was not copied yet for
+    /// an empty one.
+    pub(crate) fn expect(&self, tables: &[TableSettings]) {
+        if tables.iter().any(TableSettings::is_pattern) {
+            self.log.source_starts(&self.source);
+        }
+        for table in tables.iter().filter(|table| !table.is_pattern()) {
+            let origin = table.table.strip_prefix(PUBLIC).unwrap_or(&table.table);
+            let name = table.name.as_deref().unwrap_or(origin);
+            let Ok(stream) = StreamName::of_table(name) else { continue };
+            let note = self.note(&format!("{TABLE_NOTE}{name}"));
+            let note = note.and_then(|note| serde_json::from_slice::<serde_json::Value>(&note).ok());
+            let ready = note.is_some_and(|note| note.get("ready") != Some(&serde_json::Value::Bool(false)));
+            // Where another source has it, this one will say so itself.
+            let _ = self.log.feed(&stream, &self.source, ready);
+        }
+    }
+
     /// Says that the rows of a table are whole: those who wait for it are told them.
     pub fn ready(&self, table: &StreamName) {
         self.log.table_ready(table);
@@ -310,6 +331,10 @@ fn halves(mut transactions: Vec<Transaction>) -> Option<(Vec<Transaction>, Vec<T
     Some((part(changes), part(rest)))
 }
 
+/// What the names of notes about tables begin with; the table's name follows.
+pub(super) const TABLE_NOTE: &str = "table/";
+// The schema that is left out of names.
+const PUBLIC: &str = "public.";
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 // Bytes of rows whose keys are read in one go.
 const KEYS_BYTES: usize = 1024 * 1024;

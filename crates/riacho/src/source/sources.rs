@@ -201,6 +201,7 @@ impl Running {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (stop, stopped) = watch::channel(false);
         let sink = Sink::new(log, Arc::clone(&settings.name), Arc::clone(&board));
+        sink.expect(&settings.tables);
         let reader = Reader::new(&settings);
         let task = tokio::spawn(drive(reader, sink, Arc::clone(&board), received, stopped));
         Self { settings, board, commands, stop, task }

@@ -92,4 +92,4 @@ pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 /// The name of the position's note.
 pub(super) const POSITION: &str = "position";
 /// What the names of tables' notes begin with.
-pub(super) const TABLE: &str = "table/";
+pub(super) const TABLE: &str = crate::source::sink::TABLE_NOTE;

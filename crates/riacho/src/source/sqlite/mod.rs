@@ -470,7 +470,7 @@ fn note_name(table: &str) -> String {
 }
 
 const POSITION: &str = "position";
-const TABLE: &str = "table/";
+const TABLE: &str = super::sink::TABLE_NOTE;
 // A shape that no table has.
 const UNKNOWN: &str = "?";
 // Between a session and the next, so that a file that changes all the time is not read all the time.

@@ -152,6 +152,29 @@ async fn what_fits_no_commit_is_refused_and_what_follows_is_not() {
     assert_eq!(server.log().published(), 2);
 }
 
+#[tokio::test]
+async fn table_of_a_source_that_was_never_reached_is_not_taken_for_an_empty_one() {
+    let source = |tables: &str| {
+        format!(
+            "[[source]]\nname = \"away\"\npostgres = \"postgres://nobody@127.0.0.1:1/shop\"\ntables = [{tables}]\n"
+        )
+    };
+    let server = TestServer::with(&source("\"public.orders\", { table = \"x\", as = \"y\" }")).await;
+    for table in ["orders", "y"] {
+        server.get(&format!("/tables/{table}")).await.problem(503, "table_not_ready", true);
+        server.get(&format!("/tables/{table}/1")).await.problem(503, "table_not_ready", true);
+    }
+    assert_eq!(server.get("/tables/other").await.status, 200);
+    // What a pattern will find nobody knows yet; what is there is nobody's but its writers'.
+    let server = server.restart_with(&source("\"*\"")).await;
+    server.get("/tables/other").await.problem(503, "table_not_ready", true);
+    server.request("PUT", "/tables/own/1", "Content-Type: application/json\r\n", "{}").await;
+    assert_eq!(server.get("/tables/own/1").await.text(), "{}");
+    let mut reader = Reader::open(&server, "/tables/later", "").await;
+    server.request("PUT", "/tables/later/1", "Content-Type: application/json\r\n", "{}").await;
+    reader.until(json!({ "1": {} })).await;
+}
+
 async fn write(server: &TestServer, transactions: Vec<Transaction>) {
     server.log().write_source(source(transactions, &[])).await.unwrap();
 }
