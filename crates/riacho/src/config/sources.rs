@@ -127,8 +127,10 @@ fn name_of(database: &Database) -> String {
         }
         Database::Postgres(postgres) => {
             let url = postgres.url.0.split('?').next().unwrap_or_default();
-            let path = url.split_once("://").map_or("", |(_, rest)| rest);
-            path.split_once('/').map_or("", |(_, name)| name).to_owned()
+            let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+            // Nothing of a password, which may hold a slash.
+            let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+            place.split_once('/').map_or("", |(_, name)| name).to_owned()
         }
     };
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
@@ -195,26 +197,24 @@ fn table_toml(table: &TableSettings) -> String {
     format!("{{ {} }}", parts.join(", "))
 }
 
-/// A URL with `***` for its password; `password=` of pairs likewise.
+/// A URL with `***` for its password; where one may stand elsewhere, that too, whatever else goes with it.
 fn without_password(url: &str) -> String {
-    let mut out = url.to_owned();
-    if let Some((scheme, rest)) = url.split_once("://") {
-        let end = rest.find('/').unwrap_or(rest.len());
-        if let Some((user, _)) = rest.get(..end).and_then(|authority| authority.rsplit_once('@')) {
-            let name = user.split(':').next().unwrap_or_default();
-            let hidden = if user.contains(':') { ":***" } else { "" };
-            let host = rest.get(user.len()..).unwrap_or_default();
-            out = format!("{scheme}://{name}{hidden}{host}");
-        }
+    // Pairs may have spaces, quotes and escapes anywhere.
+    let Some((scheme, rest)) = url.split_once("://") else { return "***".to_owned() };
+    let (before, query) = rest.split_once('?').map_or((rest, None), |(before, query)| (before, Some(query)));
+    // A password may hold a slash, and what follows the last `@` is no part of it.
+    let (user, at) = before.rsplit_once('@').map_or((None, before), |(user, at)| (Some(user), at));
+    let mut out = format!("{scheme}://");
+    if let Some(user) = user {
+        out.push_str(user.split(':').next().unwrap_or_default());
+        out.push_str(if user.contains(':') { ":***@" } else { "@" });
     }
-    let Some(at) = out.find("password=") else { return out };
-    let from = at + "password=".len();
-    let value = out.get(from..).unwrap_or_default();
-    let len = match value.strip_prefix('\'') {
-        Some(rest) => rest.find('\'').map_or(value.len(), |end| end + 2),
-        None => value.find(['&', ' ']).unwrap_or(value.len()),
-    };
-    out.replace_range(from..from + len, "***");
+    out.push_str(at);
+    if let Some(query) = query {
+        let plain = !query.contains('%') && !query.to_ascii_lowercase().contains("pass");
+        out.push('?');
+        out.push_str(if plain { query } else { "***" });
+    }
     out
 }
 

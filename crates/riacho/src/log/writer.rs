@@ -69,6 +69,8 @@ struct Op {
     reply: oneshot::Sender<Answered>,
     /// What stands for its bytes, until it is answered: a publisher that has gone does not end it.
     hold: Hold,
+    /// Whether the rows that it names are more than one commit has room for.
+    large: bool,
 }
 
 /// A share of the bytes that may be in flight; none where the edge does not count them.
@@ -116,7 +118,7 @@ impl Queue {
             if self.closed.load(Ordering::Acquire) {
                 return Err(AppendError::Closing);
             }
-            ops.push_back(Op { what, reply, hold });
+            ops.push_back(Op { what, reply, hold, large: false });
         }
         self.arrived.notify_one();
         answer.await.unwrap_or(Err(AppendError::Failed))
@@ -284,25 +286,29 @@ impl Writer {
         if self.log.lock().state == State::Full { interval.min(PROBE_INTERVAL) } else { interval }
     }
 
-    fn commit(&mut self, ops: Vec<Op>) {
+    fn commit(&mut self, mut ops: Vec<Op>) {
         let mut frame = Frame {
             now: clock::now(),
             records: Vec::new(),
             reserved: 0,
             said: Vec::new(),
             bytes: 0,
-            known: self.known(&ops),
+            known: self.known(&mut ops),
             notes: Vec::new(),
         };
         let mut order = self.log.lock();
         let (keys, first) = (order.keys.len(), order.next());
         let mut asked = VecDeque::from(ops);
         let mut ops = Vec::with_capacity(asked.len());
-        while let Some(Op { what, reply, hold }) = asked.pop_front() {
+        while let Some(Op { what, reply, hold, large }) = asked.pop_front() {
+            if large {
+                ops.push((Judged::Refused(AppendError::TooLarge), reply, hold));
+                continue;
+            }
             match frame.judge(what, &mut order, &self.log) {
                 Ok(judged) => ops.push((judged, reply, hold)),
                 Err(what) => {
-                    asked.push_front(Op { what, reply, hold });
+                    asked.push_front(Op { what, reply, hold, large });
                     break;
                 }
             }
@@ -392,15 +398,23 @@ impl Writer {
 
     // The rows that `ops` write. Read before the order lock is taken, as it may need the disk: nobody but this thread
     // changes a row. A row that cannot be read is left out, and writes to it refused.
-    fn known(&self, ops: &[Op]) -> Known {
+    fn known(&self, ops: &mut [Op]) -> Known {
         let mut known = Known::new();
+        let room = frame_room(&self.log);
         for op in ops {
+            let mut bytes = 0;
             for place in op.what.places() {
                 if known.contains_key(&place) {
                     continue;
                 }
+                // Publishers are bounded by the bodies they may send.
+                if bytes > room && matches!(op.what, What::Source(_)) {
+                    op.large = true;
+                    break;
+                }
                 match self.log.shared.rows.row(&place.0, &place.1) {
                     Ok(row) => {
+                        bytes += row.as_ref().map_or(0, |row| row.value.len());
                         known.insert(place, row.map(|row| RowState { value: row.value, offset: row.offset }));
                     }
                     Err(err) => tracing::error!(error = err.chain(), "row not read, write refused"),

@@ -139,8 +139,8 @@ impl Sink {
     /// among them: their rows stay, and anybody may write to them.
     ///
     /// # Errors
-    /// Where another source feeds one of them.
-    pub fn feed(&self, tables: &[TableOf]) -> Result<(), Fault> {
+    /// Where another source feeds one of them, or that cannot be noted.
+    pub async fn feed(&self, tables: &[TableOf]) -> Result<(), Fault> {
         let names: Vec<StreamName> = tables.iter().map(|table| table.stream.clone()).collect();
         for table in tables {
             if let Err(other) = self.log.feed(&table.stream, &self.source, table.ready) {
@@ -154,6 +154,7 @@ impl Sink {
                 });
             }
         }
+        self.note_fed(&names).await?;
         self.log.feed_only(&self.source, &names);
         let name = |table: &TableOf| table.stream.table().unwrap_or_default().to_owned();
         let told = tables.iter().map(|table| (name(table), table.origin.clone(), table.ready)).collect();
@@ -161,16 +162,31 @@ impl Sink {
         Ok(())
     }
 
-    /// Notes which tables will be fed, before the database is reached: nobody is to take one that was not copied yet for
-    /// an empty one.
+    // Which tables are this source's is known after a restart too, before the database is reached.
+    async fn note_fed(&self, tables: &[StreamName]) -> Result<(), Fault> {
+        let name = |table: &StreamName| format!("{FED_NOTE}{}", table.table().unwrap_or_default());
+        let fed: Vec<String> = tables.iter().map(name).collect();
+        let known: Vec<String> = self.notes(FED_NOTE).into_iter().map(|(name, _)| name).collect();
+        let gone = known.iter().filter(|name| !fed.contains(name)).map(|name| self.noted(name, Vec::new()));
+        let new = fed.iter().filter(|name| !known.contains(name)).map(|name| self.noted(name, *b"1"));
+        let notes: Vec<Note> = gone.chain(new).collect();
+        if notes.is_empty() { Ok(()) } else { self.write(Vec::new(), notes).await }
+    }
+
+    /// Notes which tables will be fed, before the database is reached: nobody is to write to one of them, or to take one
+    /// that was not copied yet for an empty one.
     pub(crate) fn expect(&self, tables: &[TableSettings]) {
         if tables.iter().any(TableSettings::is_pattern) {
             self.log.source_starts(&self.source);
         }
-        for table in tables.iter().filter(|table| !table.is_pattern()) {
+        let named = tables.iter().filter(|table| !table.is_pattern()).map(|table| {
             let origin = table.table.strip_prefix(PUBLIC).unwrap_or(&table.table);
-            let name = table.name.as_deref().unwrap_or(origin);
-            let Ok(stream) = StreamName::of_table(name) else { continue };
+            table.name.as_deref().unwrap_or(origin).to_owned()
+        });
+        let fed = self.notes(FED_NOTE).into_iter();
+        let fed = fed.filter_map(|(name, _)| Some(name.strip_prefix(FED_NOTE)?.to_owned()));
+        for name in named.chain(fed) {
+            let Ok(stream) = StreamName::of_table(&name) else { continue };
             let note = self.note(&format!("{TABLE_NOTE}{name}"));
             let note = note.and_then(|note| serde_json::from_slice::<serde_json::Value>(&note).ok());
             let ready = note.is_some_and(|note| note.get("ready") != Some(&serde_json::Value::Bool(false)));
@@ -333,6 +349,8 @@ fn halves(mut transactions: Vec<Transaction>) -> Option<(Vec<Transaction>, Vec<T
 
 /// What the names of notes about tables begin with; the table's name follows.
 pub(super) const TABLE_NOTE: &str = "table/";
+/// The same of notes that say which tables are fed.
+const FED_NOTE: &str = "fed/";
 // The schema that is left out of names.
 const PUBLIC: &str = "public.";
 const FULL_PAUSE: Duration = Duration::from_secs(1);

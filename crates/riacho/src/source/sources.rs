@@ -4,7 +4,10 @@ use super::{
     Reader, Sink, SourceSettings,
     sink::{Board, Lag},
 };
-use crate::{clock, log::Log};
+use crate::{
+    clock,
+    log::{Log, Note, SourceWrite},
+};
 use riacho_core::{
     source::machine::{Fault, Input, Output, State, TableState},
     time::Millis,
@@ -131,10 +134,33 @@ impl Sources {
                 tracing::info!(source = &*name, "source removed");
             }
         }
+        self.forget_others(&wanted).await;
         let mut running = self.lock();
         for settings in wanted {
             let name = Arc::clone(&settings.name);
             running.entry(name).or_insert_with(|| Running::start(self.shared.log.clone(), settings));
+        }
+    }
+
+    // What was noted of sources that are no more: their tables are anybody's meanwhile, so one that comes back begins anew,
+    // with what differs.
+    async fn forget_others(&self, wanted: &[SourceSettings]) {
+        let of = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
+        let gone = |name: &str| !wanted.iter().any(|settings| *settings.name == *of(name));
+        let notes: Vec<Note> = self
+            .shared
+            .log
+            .notes("")
+            .into_iter()
+            .filter(|(name, _)| gone(name))
+            .map(|(name, _)| Note { name, value: Box::default() })
+            .collect();
+        if notes.is_empty() {
+            return;
+        }
+        let write = SourceWrite { source: "none".into(), transactions: Vec::new(), notes };
+        if let Err(err) = self.shared.log.write_source(write).await {
+            tracing::error!(error = %err, "what was noted of sources that are no more is not forgotten");
         }
     }
 

@@ -50,7 +50,8 @@ impl Visibility {
         xid < self.xmin || xid < self.xmax && self.xip.binary_search(&xid).is_err()
     }
 
-    /// Whether all transactions that `other` may not see, but that had begun when it was taken, have ended here.
+    /// Whether all transactions before `other`'s `xmax` have ended here. Of those that ran then and are younger than any that
+    /// had ended, `other` does not tell: have one end before it is taken.
     pub fn settled_after(&self, other: &Self) -> bool {
         self.xmin >= other.xmax
     }

@@ -248,7 +248,9 @@ impl Stitch {
             let phase = std::mem::replace(&mut found.phase, Phase::Whole(Some(seen.clone())));
             self.waiting_bytes = self.waiting_bytes.saturating_sub(phase.bytes());
             if let Phase::Copying(waiting) = phase {
-                new.extend(waiting.into_iter().filter(|committed| !seen.visibility.sees(committed.xid)));
+                // They stand before what other tables have by now: how far that is, these do not tell.
+                let unseen = waiting.into_iter().filter(|committed| !seen.visibility.sees(committed.xid));
+                new.extend(unseen.map(|committed| Committed { end: None, ..committed }));
             }
             copied.insert(table, seen);
         }

@@ -45,9 +45,8 @@ impl Shape {
                 || key.iter().any(|key| &**key == name),
         };
         let columns: Vec<ShapeColumn> = columns.into_iter().map(column).collect();
-        let place =
-            |name: &Box<str>| columns.iter().position(|column| column.name == *name).ok_or(name.clone());
-        let key = key.iter().map(place).collect::<Result<_, _>>()?;
+        let place = |name: &str| columns.iter().position(|column| *column.name == *name);
+        let key = key.iter().map(|name| place(name).ok_or(name.clone())).collect::<Result<_, _>>()?;
         Ok(Self { columns, key })
     }
 

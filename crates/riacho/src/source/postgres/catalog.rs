@@ -105,6 +105,12 @@ impl Origin {
         format!("{}.{}", ident(&self.namespace), ident(&self.name))
     }
 
+    /// The same without tables that inherit from it, whose rows the stream tells as theirs.
+    pub(super) fn only(&self) -> String {
+        let only = if self.relkind == 'p' { "" } else { "ONLY " };
+        format!("{only}{}", self.sql())
+    }
+
     /// What it is called here.
     pub(super) fn table_name(&self, settings: &TableSettings) -> String {
         match &settings.name {
@@ -187,7 +193,9 @@ impl Catalog<'_> {
             let Some(origin) = of_oid(&mut origins, row) else { continue };
             let (primary, chosen) = (flag(row, 1), flag(row, 2));
             // What identifies a row in the stream is what it is called here.
-            let is_key = if origin.identity == 'i' { chosen } else { primary };
+            // Of a partitioned table the parts have identities of their own: the primary key is what they share.
+            let by_index = origin.identity == 'i' && origin.relkind != 'p';
+            let is_key = if by_index { chosen } else { primary };
             if let (true, Some(name)) = (is_key, text(row, 3)) {
                 origin.key.push(name.into());
             }
@@ -368,5 +376,6 @@ FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.rel
   CROSS JOIN LATERAL pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
   JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
 WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND (i.indisprimary OR i.indisreplident)
+  AND i.indimmediate AND i.indisvalid
   AND k.place <= i.indnkeyatts$ONE
 ORDER BY c.oid, i.indexrelid, k.place";

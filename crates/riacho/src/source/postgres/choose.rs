@@ -6,6 +6,7 @@ use riacho_core::{
     name::StreamName,
     source::{machine::Fault, postgres::stitch::Wanted},
 };
+use std::collections::HashSet;
 
 /// A table that is to be read.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub(super) struct Obstacle {
     pub(super) fault: Fault,
     /// Whether the table was asked for by its name, not by a pattern.
     pub(super) named: bool,
+    /// The table, as `schema.name`.
+    pub(super) table: String,
 }
 
 /// Goes through `settings`; the first that names a table holds for it.
@@ -55,7 +58,7 @@ pub(super) fn choose(
             }
             match choice(origin, table, server) {
                 Ok(choice) => choices.push(choice),
-                Err(fault) => obstacles.push(Obstacle { fault, named }),
+                Err(fault) => obstacles.push(Obstacle { fault, named, table: origin.full_name() }),
             }
         }
         if !found && named {
@@ -63,9 +66,24 @@ pub(super) fn choose(
                 format!("there is no table `{}` in the database `{}`", table.table, server.database),
                 "name it as `schema.table` where it is not in the schema `public`, or make it",
             );
-            obstacles.push(Obstacle { fault, named });
+            let schema = if table.table.contains('.') { "" } else { "public." };
+            obstacles.push(Obstacle { fault, named, table: format!("{schema}{}", table.table) });
         }
     }
+    let mut names: HashSet<StreamName> = HashSet::new();
+    choices.retain(|choice| {
+        let first = names.insert(choice.wanted.stream.clone());
+        if !first {
+            let name = choice.wanted.stream.table().unwrap_or_default();
+            let message = format!(
+                "two tables would be called `{name}`, `{}` being one of them",
+                choice.origin.full_name()
+            );
+            let fault = needs_person(message, "give one of them another name with `as`");
+            obstacles.push(Obstacle { fault, named: true, table: choice.origin.full_name() });
+        }
+        first
+    });
     (choices, obstacles)
 }
 
@@ -116,6 +134,10 @@ fn choice(origin: &Origin, settings: &TableSettings, server: &ServerInfo) -> Res
             let message = format!("`where` of `{name}` needs PostgreSQL 15, and this is {}", server.major);
             return Err(needs_person(message, "leave `where` out; readers may ask with `where=`"));
         }
+        if origin.relkind == 'p' {
+            let message = format!("`where` is not for the partitioned table `{name}`");
+            return Err(needs_person(message, "leave `where` out; readers may ask with `where=`"));
+        }
         // Else every update of the table by anybody would fail: the server judges the row before as well.
         if origin.identity != 'f' {
             let remedy = format!("ALTER TABLE {sql} REPLICA IDENTITY FULL;");
@@ -137,7 +159,10 @@ fn choice(origin: &Origin, settings: &TableSettings, server: &ServerInfo) -> Res
         return Err(needs_person(message, "choose another index with REPLICA IDENTITY USING INDEX"));
     }
     // With the whole row as identity a list of columns must have all.
-    let listed = settings.columns.as_ref().filter(|_| server.major >= 15 && origin.identity != 'f');
+    let listed = settings
+        .columns
+        .as_ref()
+        .filter(|_| server.major >= 15 && origin.identity != 'f' && origin.relkind != 'p');
     let published = listed.map(|columns| {
         let with_key = |name: &str| {
             columns.iter().any(|column| column == name) || origin.key.iter().any(|key| **key == *name)

@@ -68,6 +68,8 @@ async fn copy_all(
     orders: Vec<Order>,
     copied: &mpsc::UnboundedSender<Copied>,
 ) -> Result<(), Fault> {
+    // So that whatever runs now is older than one that has ended: a snapshot does not tell of younger ones.
+    flush(catalog.target).await?;
     settle(catalog).await?;
     begin(catalog, &orders).await?;
     // The first query takes the snapshot.
@@ -166,7 +168,7 @@ async fn copy_one(
     let shape = Shape::new(read.iter().copied(), &choice.wanted.key, None, &types).map_err(keyless)?;
     let columns: Vec<String> = read.iter().map(|(name, _)| ident(name)).collect();
     let filter = choice.filter.as_ref().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
-    let sql = format!("COPY (SELECT {} FROM {}{filter}) TO STDOUT", columns.join(", "), origin.sql());
+    let sql = format!("COPY (SELECT {} FROM {}{filter}) TO STDOUT", columns.join(", "), origin.only());
     let differing = copy_rows(catalog, sink, &table.of, &shape, (&sql, origin.rows)).await?;
     Ok((shape.fingerprint(), version, differing))
 }

@@ -145,7 +145,7 @@ impl<'a> Follower<'a> {
         let mut stitch = Stitch::new(plan.applied);
         *stitch.types() = plan.types.clone();
         let tables: Vec<_> = plan.tables.iter().map(|table| table.of.clone()).collect();
-        sink.feed(&tables)?;
+        sink.feed(&tables).await?;
         let (orders, ordered) = mpsc::unbounded_channel();
         let (copies, copied) = mpsc::unbounded_channel();
         let mut copying = JoinSet::new();
@@ -177,15 +177,22 @@ impl<'a> Follower<'a> {
             numbers: HashMap::new(),
             beat: 0,
         };
+        let mut stale = Vec::new();
         for table in follower.plan.tables.clone() {
             let wanted = table.choice.wanted.clone();
             if table.note.copied {
                 follower.stitch.add_whole(wanted, table.note.shape.clone(), table.note.seen());
             } else {
                 follower.stitch.add_copying(wanted, table.of.ready);
-                follower.order(&table);
+                stale.push(table);
             }
         }
+        // Noted before the first difference is told: a configuration that is taken back must not find them whole.
+        let note =
+            |table: &Planned| sink.noted(&prepare::note_name(&table.of.stream), notes::write(&table.note));
+        let known = |table: &&Planned| sink.note(&prepare::note_name(&table.of.stream)).is_some();
+        sink.write(Vec::new(), stale.iter().filter(known).map(note).collect()).await?;
+        stale.iter().for_each(|table| follower.order(table));
         Ok(follower)
     }
 
@@ -440,8 +447,10 @@ impl<'a> Follower<'a> {
         self.plan.position.lsn = self.end.to_string();
         notes.push(self.sink.noted(POSITION, notes::write(&self.plan.position)));
         let whole = std::mem::take(&mut self.whole);
+        let from = self.written.end;
         self.written = Written { end: self.end, newest: self.newest.take(), whole, ordered };
-        self.writing.spawn(write(self.sink.clone(), gathered, self.plan.position.clone(), notes));
+        let position = (self.plan.position.clone(), from);
+        self.writing.spawn(write(self.sink.clone(), gathered, position, notes));
     }
 
     fn durable(&mut self) {
@@ -512,7 +521,7 @@ async fn beat(catalog: &Catalog<'_>, sink: &Sink) -> Result<Lsn, Fault> {
 async fn write(
     sink: Sink,
     gathered: Vec<Committed>,
-    position: Position,
+    (position, from): (Position, Lsn),
     notes: Vec<Note>,
 ) -> Result<(), Rejected> {
     let mut transactions: Vec<Transaction> = Vec::with_capacity(gathered.len());
@@ -524,7 +533,7 @@ async fn write(
                 let position = Position { lsn: end.to_string(), ..position.clone() };
                 sink.noted(POSITION, notes::write(&position))
             };
-            let reached = end.take().map(noted).into_iter().collect();
+            let reached = end.take().filter(|end| *end > from).map(noted).into_iter().collect();
             sink.try_write(std::mem::take(&mut transactions), reached).await?;
             bytes = 0;
         }
@@ -556,7 +565,7 @@ const NO_XID: u32 = 0;
 const RUN_BYTES: usize = 2 * 1024 * 1024;
 // How often the server is told how far we are.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-const BUFFER_EVENTS: usize = 4096;
+const BUFFER_EVENTS: usize = 512;
 const BURST_EVENTS: usize = 4096;
 // A row may be as large as a text of PostgreSQL; what is larger than a row of ours is refused by name, not by its size here.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -62,11 +62,15 @@ pub(super) async fn prepare(
     let (publication, slot_name) = names(settings, sink.source());
     // Read once: what is altered from here on is found by the next look, against `said`.
     let origins = catalog.origins(None).await?;
-    let choices = chosen(&origins, tables, &server, sink).await?;
-    let choices = publish(catalog, &publication, settings.publication.is_none(), choices, &server).await?;
     let noted = sink.note(POSITION).and_then(|note| notes::read::<Position>(&note));
     let slot = free_slot(catalog, &slot_name, &server).await?;
     let broken = discontinuity(noted.as_ref(), slot.as_ref(), &slot_name, &system, timeline);
+    let choices = chosen(&origins, tables, &server, (sink, broken.is_none())).await?;
+    // The server writes filters in its own way: whether one has changed only our notes tell.
+    let filtered_anew =
+        choices.iter().any(|choice| planned(choice.clone(), sink).note.filter != choice.filter);
+    let ours = settings.publication.is_none();
+    let choices = publish(catalog, &publication, (ours, filtered_anew), choices, &server).await?;
     let position = match (noted, broken) {
         (Some(noted), None) => noted,
         (noted, broken) => {
@@ -271,7 +275,7 @@ async fn chosen(
     origins: &[Origin],
     tables: &[TableSettings],
     server: &ServerInfo,
-    sink: &Sink,
+    (sink, goes_on): (&Sink, bool),
 ) -> Result<Vec<Choice>, Fault> {
     let (choices, obstacles) = choose(origins, tables, server);
     let mut gone = Vec::new();
@@ -286,9 +290,7 @@ async fn chosen(
         }
     }
     for obstacle in obstacles {
-        let was_fed = gone
-            .iter()
-            .any(|(_, origin)| obstacle.fault.message.contains(origin.trim_start_matches("public.")));
+        let was_fed = goes_on && gone.iter().any(|(_, origin)| *origin == obstacle.table);
         match obstacle.named && !was_fed {
             true => return Err(obstacle.fault),
             false => tracing::warn!(
@@ -299,16 +301,17 @@ async fn chosen(
             ),
         }
     }
-    for (name, origin) in gone {
+    if choices.is_empty() {
+        let message = format!("no table of the database `{}` can be read", server.database);
+        return Err(needs_person(message, "name tables that have a primary key in `tables`"));
+    }
+    // Of another database, or one that is being restored, nothing is taken for dropped.
+    for (name, origin) in gone.into_iter().filter(|_| goes_on) {
         tracing::warn!(source = &**sink.source(), table = origin, "table was dropped: its rows go");
         let table = name.strip_prefix(TABLE).and_then(|name| StreamName::of_table(name).ok());
         if let Some(table) = table {
             sink.empty(&table, vec![sink.noted(&name, Vec::new())]).await?;
         }
-    }
-    if choices.is_empty() {
-        let message = format!("no table of the database `{}` can be read", server.database);
-        return Err(needs_person(message, "name tables that have a primary key in `tables`"));
     }
     Ok(choices)
 }
@@ -317,7 +320,7 @@ async fn chosen(
 async fn publish(
     catalog: &Catalog<'_>,
     name: &str,
-    ours: bool,
+    (ours, filtered_anew): (bool, bool),
     mut choices: Vec<Choice>,
     server: &ServerInfo,
 ) -> Result<Vec<Choice>, Fault> {
@@ -375,8 +378,8 @@ async fn publish(
             catalog.execute(&sql).await.map_err(|fault| not_owner(fault, &sql))?;
         }
         Some(published) => {
-            if !is_as(&published, &choices, server) {
-                let sql = format!("ALTER PUBLICATION {} SET TABLE {list}", ident(name));
+            if filtered_anew || !is_as(&published, &choices, server) {
+                let sql = format!("ALTER PUBLICATION {} SET TABLE {list};", ident(name));
                 catalog.execute(&sql).await.map_err(|fault| not_owner(fault, &sql))?;
             }
         }
@@ -390,7 +393,7 @@ fn published_sql(choice: &Choice) -> String {
         format!(" ({})", columns.join(", "))
     });
     let filter = choice.filter.as_ref().map(|filter| format!(" WHERE ({filter})"));
-    format!("{}{}{}", choice.origin.sql(), columns.unwrap_or_default(), filter.unwrap_or_default())
+    format!("{}{}{}", choice.origin.only(), columns.unwrap_or_default(), filter.unwrap_or_default())
 }
 
 // Whether a publication has these tables and no others. Filters are compared by being there: the server writes them in its
@@ -420,7 +423,7 @@ fn is_as(published: &[Published], choices: &[Choice], server: &ServerInfo) -> bo
 
 fn not_owner(fault: Fault, sql: &str) -> Fault {
     let remedy =
-        format!("have an owner of the tables, or a superuser, run: {sql}; and name it as `publication`");
+        format!("have an owner of the tables, or a superuser, run: {sql} and name it as `publication`");
     Fault { remedy: Some(remedy), ..fault }
 }
 

@@ -164,6 +164,9 @@ impl<'a> Session<'a> {
             !self.tables.iter().any(|table| table.name() == name && table.of.origin == note.origin)
         });
         let mut noted: Vec<Note> = gone.map(|(name, _)| self.sink.noted(&note_name(name), [])).collect();
+        // Before the first difference is told: a configuration that is taken back must not find them whole.
+        let stale = self.tables.iter().filter(|table| table.stale && table.of.ready);
+        noted.extend(stale.map(|table| table.note(self.sink, UNKNOWN)));
         if anew {
             noted.push(self.position());
         }
@@ -171,7 +174,7 @@ impl<'a> Session<'a> {
             self.sink.write(Vec::new(), noted).await?;
         }
         let tables: Vec<TableOf> = self.tables.iter().map(|table| table.of.clone()).collect();
-        self.sink.feed(&tables)
+        self.sink.feed(&tables).await
     }
 
     async fn run(mut self) -> Result<Ended, Fault> {

@@ -32,6 +32,10 @@ async fn transaction_over_two_tables_is_one_group_to_who_reads_both_and_whole_to
             reader.group().await;
             let seen = &reader.seen[before..];
             assert_eq!(seen.len(), changes, "{seen:?}");
+            // Who is back may still be told by the rows as they are.
+            if n > 1 {
+                continue;
+            }
             assert!(seen.iter().all(|message| message["headers"]["txid"] == txid), "{seen:?}");
             let lasts = seen.iter().filter(|message| message["headers"]["last"] == true).count();
             assert_eq!((lasts, &seen[changes - 1]["headers"]["last"]), (1, &json!(true)), "{seen:?}");
@@ -124,18 +128,21 @@ async fn row_told_in_part_has_the_rest_of_the_row_before() {
 
 #[tokio::test]
 async fn notes_are_kept_with_their_transactions_and_over_restarts() {
-    let server = TestServer::start().await;
+    let server =
+        TestServer::with("[[source]]\nname = \"s\"\npostgres = \"postgres://nobody@127.0.0.1:1/x\"\n").await;
     server
         .log()
-        .write_source(source(vec![transaction("1", &[("t", "1", Some("{}"))])], &["a", "b"]))
+        .write_source(source(vec![transaction("1", &[("t", "1", Some("{}"))])], &["s/a", "s/b", "other/a"]))
         .await
         .unwrap();
-    let gone = Note { name: "b".into(), value: Box::default() };
+    let gone = Note { name: "s/b".into(), value: Box::default() };
     let write = SourceWrite { notes: vec![gone], ..source(Vec::new(), &[]) };
     server.log().write_source(write).await.unwrap();
     let server = server.restart().await;
-    assert_eq!(server.log().note("a").as_deref(), Some(&b"noted"[..]));
-    assert_eq!(server.log().note("b"), None);
+    assert_eq!(server.log().note("s/a").as_deref(), Some(&b"noted"[..]));
+    assert_eq!(server.log().note("s/b"), None);
+    // Of a source that is no more nothing is believed.
+    assert_eq!(server.log().note("other/a"), None);
     assert_eq!(server.get("/tables/t/1").await.text(), "{}");
 }
 

@@ -100,7 +100,7 @@ async fn users_without_rights_are_told_which_they_need() {
     db.psql("DROP PUBLICATION riacho_shop").await;
     let (message, remedy) = said(&shop, &db.url_of("replicates", "x", "postgres"), &["t"]).await;
     assert!(message.ends_with("refused for lack of rights: must be owner of table t"), "{message}");
-    let sql = "CREATE PUBLICATION \"riacho_shop\" FOR TABLE \"public\".\"t\" WITH (publish_via_partition_root = true)";
+    let sql = "CREATE PUBLICATION \"riacho_shop\" FOR TABLE ONLY \"public\".\"t\" WITH (publish_via_partition_root = true)";
     assert!(remedy.contains(sql) && remedy.contains("`publication`"), "{remedy}");
     db.psql(sql).await;
     let mut settings = source("shop", &db.url_of("replicates", "x", "postgres"), all_of(&["t"]));
