@@ -60,6 +60,14 @@ async fn columns_and_rows_are_left_out_by_the_database() {
     shop.db.psql("UPDATE t SET open = true WHERE id = 3; UPDATE u SET secret = 'y'").await;
     page.until(json!({"1": {"id": 1, "name": "never"}})).await;
     shop.until_rows("users", json!({"5": {"id": 5, "secret": "y"}})).await;
+
+    // And a filter alone, which the database must learn of too.
+    shop.settings.tables[0].filter = Some("id > 2".to_owned());
+    shop.run().await;
+    page.until(json!({"3": {"id": 3, "name": "never"}})).await;
+    shop.db.psql("UPDATE t SET name = 'e' WHERE id = 1; UPDATE t SET name = 'e' WHERE id = 3").await;
+    page.until(json!({"3": {"id": 3, "name": "e"}})).await;
+    shop.until_rows("t", json!({"3": {"id": 3, "name": "e"}})).await;
     assert_eq!(page.resets, Vec::<Value>::new());
 }
 
