@@ -249,7 +249,8 @@ impl Drop for Postgres {
     }
 }
 
-/// The newest installed programs, and how they are called: PostgreSQL refuses to run as root.
+/// The newest installed programs, or those in the directory `RIACHO_TEST_POSTGRES`, and how they are called: PostgreSQL
+/// refuses to run as root.
 struct Programs {
     directory: PathBuf,
     as_postgres: bool,
@@ -257,6 +258,10 @@ struct Programs {
 
 impl Programs {
     fn find() -> Self {
+        let as_postgres = rustix::process::geteuid().is_root();
+        if let Some(directory) = std::env::var_os("RIACHO_TEST_POSTGRES") {
+            return Self { directory: directory.into(), as_postgres };
+        }
         let versions =
             fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: cargo xtask setup");
         let mut found: Vec<PathBuf> = versions
@@ -265,7 +270,7 @@ impl Programs {
             .collect();
         found.sort();
         let directory = found.pop().expect("PostgreSQL is installed: cargo xtask setup");
-        Self { directory, as_postgres: rustix::process::geteuid().is_root() }
+        Self { directory, as_postgres }
     }
 
     fn command(&self, name: &str) -> Command {
