@@ -140,7 +140,8 @@ fn a_new_table_waits_for_its_copy_and_others_do_not() {
     let released = story.stitch.end_copies(vec![copy], true);
     assert_eq!((released.at_once, released.seen), (Vec::new(), None));
     let row = |id: u32| vec![format!(r#"b {id} {{"id":{id},"t":"x"}}"#)];
-    assert_eq!(texts(&released.then), [(11, Some(120), row(2)), (12, Some(130), row(3))]);
+    // How far the stream is they do not tell: other tables are further by now.
+    assert_eq!(texts(&released.then), [(11, None, row(2)), (12, None, row(3))]);
     assert_eq!(story.stitch.waiting_bytes(), 0);
 }
 
