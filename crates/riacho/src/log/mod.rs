@@ -12,7 +12,7 @@ use crate::{
     schema::Schemas,
     view::{Lagging, SharedView, Sweeper, ViewLimits, Views, Wakes, pace},
 };
-use order::{Feeding, Order};
+use order::Order;
 use riacho_core::{
     event::{Data, Event, EventType},
     name::{Selection, StreamName, table_of},
@@ -465,91 +465,6 @@ impl Log {
         let (appended, lagging) = self.shared.queue.send(writer::What::Write(write), hold).await?;
         lagging.wait().await;
         Ok(appended)
-    }
-
-    /// Commits transactions of a source with what it remembers: when this returns, they are durable and visible, and only
-    /// then may the source be told. One at a time: transactions of a later call could be taken where an earlier was not.
-    ///
-    /// Not cancel safe: dropped, they may be committed all the same.
-    ///
-    /// # Errors
-    /// Nothing of it is taken. `TooLarge` where one commit has no room for it; `Unfit` for a row that cannot be.
-    pub async fn write_source(&self, write: SourceWrite) -> Result<Appended, AppendError> {
-        if self.shared.rows.lags() {
-            self.shared.rows.caught_up().await;
-        }
-        let (appended, lagging) = self.shared.queue.send(writer::What::Source(write), None).await?;
-        lagging.wait().await;
-        Ok(appended)
-    }
-
-    /// What was remembered under this name by [`Log::write_source`].
-    pub fn note(&self, name: &str) -> Option<Box<[u8]>> {
-        self.lock().notes.get(name).cloned()
-    }
-
-    /// What is remembered under names that begin with `prefix`.
-    pub fn notes(&self, prefix: &str) -> Vec<(Box<str>, Box<[u8]>)> {
-        let order = self.lock();
-        let named = order.notes.iter().filter(|(name, _)| name.starts_with(prefix));
-        named.map(|(name, value)| (name.clone(), value.clone())).collect()
-    }
-
-    /// Notes that `source` feeds the table: nobody else may write to it. `ready`: its rows are whole; until they are, those
-    /// who ask for them wait.
-    ///
-    /// # Errors
-    /// The source that feeds it already, where that is another.
-    pub fn feed(&self, table: &StreamName, source: &Arc<str>, ready: bool) -> Result<(), Arc<str>> {
-        let mut order = self.lock();
-        match order.sources.get(table) {
-            Some(feeding) if feeding.source != *source => Err(Arc::clone(&feeding.source)),
-            _ => {
-                order.sources.insert(table.clone(), Feeding { source: Arc::clone(source), ready });
-                Ok(())
-            }
-        }
-    }
-
-    /// Notes that the rows of a table that a source feeds are whole.
-    pub fn table_ready(&self, table: &StreamName) {
-        if let Some(feeding) = self.lock().sources.get_mut(table) {
-            feeding.ready = true;
-        }
-    }
-
-    /// Whether the rows of all tables of the selection are whole: a source that feeds one may still be copying.
-    pub(crate) fn tables_ready(&self, selection: &Selection) -> bool {
-        let order = self.lock();
-        let known = |table: &StreamName| order.starting.is_empty() || self.shared.rows.table(table).is_some();
-        selection.tables().all(|table| match order.sources.get(table) {
-            Some(feeding) => feeding.ready,
-            // One that nobody has heard of may be a source's.
-            None => known(table),
-        })
-    }
-
-    /// Notes that `source` will feed tables of which nothing is known yet: until it says which, readers of tables that
-    /// nobody has heard of wait.
-    pub fn source_starts(&self, source: &Arc<str>) {
-        self.lock().starting.insert(Arc::clone(source));
-    }
-
-    /// Notes that `source` feeds none but these tables: others are anybody's again.
-    pub fn feed_only(&self, source: &str, tables: &[StreamName]) {
-        self.lock().starting.remove(source);
-        self.lock().sources.retain(|table, feeding| &*feeding.source != source || tables.contains(table));
-    }
-
-    /// Tables that sources feed, and by which.
-    pub fn fed_tables(&self) -> Vec<(StreamName, Arc<str>)> {
-        let order = self.lock();
-        order.sources.iter().map(|(table, feeding)| (table.clone(), Arc::clone(&feeding.source))).collect()
-    }
-
-    /// The source that feeds the table, if one does.
-    pub fn source_of(&self, table: &StreamName) -> Option<Arc<str>> {
-        self.lock().sources.get(table).map(|feeding| Arc::clone(&feeding.source))
     }
 
     /// The rows of tables.

@@ -3,11 +3,16 @@
 //! A source says what rows are, not what happened to them: a change is made where that differs from our row. So a row that
 //! is read twice, or read anew after a gap, is no change.
 
-use super::table::{Known, Made, State};
+use super::{
+    AppendError, Appended, Log,
+    order::Feeding,
+    table::{Known, Made, State},
+    writer,
+};
 use indexmap::IndexMap;
 use riacho_core::{
     event::Operation,
-    name::StreamName,
+    name::{Selection, StreamName},
     source::change::{Becomes, SourceChange, Transaction},
     table::{fill::fill, key::KEY_BYTES_MAX},
 };
@@ -20,7 +25,7 @@ use std::{
 /// Transactions of one source that are committed together, in their order, with what the source remembers of them.
 #[derive(Clone, Debug)]
 pub struct SourceWrite {
-    /// The source's name. Its tables are those of [`Log::feed`](super::Log::feed).
+    /// The source's name. Its tables are those of [`Log::feed`].
     pub source: Arc<str>,
     /// The transactions.
     pub transactions: Vec<Transaction>,
@@ -111,6 +116,93 @@ impl SourceWrite {
     pub(super) fn bytes(&self) -> usize {
         let notes: usize = self.notes.iter().map(|note| note.name.len() + note.value.len()).sum();
         notes + self.transactions.iter().map(Transaction::bytes).sum::<usize>()
+    }
+}
+
+impl Log {
+    /// Commits transactions of a source with what it remembers: when this returns, they are durable and visible, and only
+    /// then may the source be told. One at a time: transactions of a later call could be taken where an earlier was not.
+    ///
+    /// Not cancel safe: dropped, they may be committed all the same.
+    ///
+    /// # Errors
+    /// Nothing of it is taken. `TooLarge` where one commit has no room for it; `Unfit` for a row that cannot be.
+    pub async fn write_source(&self, write: SourceWrite) -> Result<Appended, AppendError> {
+        if self.shared.rows.lags() {
+            self.shared.rows.caught_up().await;
+        }
+        let (appended, lagging) = self.shared.queue.send(writer::What::Source(write), None).await?;
+        lagging.wait().await;
+        Ok(appended)
+    }
+
+    /// What was remembered under this name by [`Log::write_source`].
+    pub fn note(&self, name: &str) -> Option<Box<[u8]>> {
+        self.lock().notes.get(name).cloned()
+    }
+
+    /// What is remembered under names that begin with `prefix`.
+    pub fn notes(&self, prefix: &str) -> Vec<(Box<str>, Box<[u8]>)> {
+        let order = self.lock();
+        let named = order.notes.iter().filter(|(name, _)| name.starts_with(prefix));
+        named.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Notes that `source` feeds the table: nobody else may write to it. `ready`: its rows are whole; until they are, those
+    /// who ask for them wait.
+    ///
+    /// # Errors
+    /// The source that feeds it already, where that is another.
+    pub fn feed(&self, table: &StreamName, source: &Arc<str>, ready: bool) -> Result<(), Arc<str>> {
+        let mut order = self.lock();
+        match order.sources.get(table) {
+            Some(feeding) if feeding.source != *source => Err(Arc::clone(&feeding.source)),
+            _ => {
+                order.sources.insert(table.clone(), Feeding { source: Arc::clone(source), ready });
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes that the rows of a table that a source feeds are whole.
+    pub fn table_ready(&self, table: &StreamName) {
+        if let Some(feeding) = self.lock().sources.get_mut(table) {
+            feeding.ready = true;
+        }
+    }
+
+    /// Whether the rows of all tables of the selection are whole: a source that feeds one may still be copying.
+    pub(crate) fn tables_ready(&self, selection: &Selection) -> bool {
+        let order = self.lock();
+        let known = |table: &StreamName| order.starting.is_empty() || self.shared.rows.table(table).is_some();
+        selection.tables().all(|table| match order.sources.get(table) {
+            Some(feeding) => feeding.ready,
+            // One that nobody has heard of may be a source's.
+            None => known(table),
+        })
+    }
+
+    /// Notes that `source` will feed tables of which nothing is known yet: until it says which, readers of tables that
+    /// nobody has heard of wait.
+    pub fn source_starts(&self, source: &Arc<str>) {
+        self.lock().starting.insert(Arc::clone(source));
+    }
+
+    /// Notes that `source` feeds none but these tables: others are anybody's again.
+    pub fn feed_only(&self, source: &str, tables: &[StreamName]) {
+        self.lock().starting.remove(source);
+        self.lock().sources.retain(|table, feeding| &*feeding.source != source || tables.contains(table));
+    }
+
+    /// Tables that sources feed, and by which.
+    pub fn fed_tables(&self) -> Vec<(StreamName, Arc<str>)> {
+        let order = self.lock();
+        order.sources.iter().map(|(table, feeding)| (table.clone(), Arc::clone(&feeding.source))).collect()
+    }
+
+    /// The source that feeds the table, if one does.
+    pub fn source_of(&self, table: &StreamName) -> Option<Arc<str>> {
+        self.lock().sources.get(table).map(|feeding| Arc::clone(&feeding.source))
     }
 }
 

@@ -119,12 +119,6 @@ impl Sink {
         self.board.handle(input);
     }
 
-    /// Says how far behind the database the reader is.
-    pub fn lag(&self, bytes: Option<u64>, millis: Option<Millis>) {
-        let mut lag = self.board.lag();
-        (lag.bytes, lag.millis) = (bytes, millis);
-    }
-
     /// Says how much of the database's log was not read yet.
     pub fn lag_bytes(&self, bytes: u64) {
         self.board.lag().bytes = Some(bytes);
