@@ -56,6 +56,29 @@ pub struct Fault {
     pub remedy: Option<String>,
 }
 
+impl Fault {
+    /// One that may pass by itself.
+    pub fn passing(message: impl Into<String>) -> Self {
+        Self { kind: FaultKind::Passing, message: message.into(), remedy: None }
+    }
+
+    /// One that passes once a person has done what `remedy` says.
+    pub fn needs_person(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::evident(message).with_remedy(remedy)
+    }
+
+    /// One that needs a person, to whom the message says all.
+    pub fn evident(message: impl Into<String>) -> Self {
+        Self { kind: FaultKind::NeedsPerson, message: message.into(), remedy: None }
+    }
+
+    /// The same with what a person should do.
+    #[must_use]
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
+}
+
 /// What is to be done about a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FaultKind {

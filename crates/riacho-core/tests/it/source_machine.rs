@@ -3,7 +3,10 @@
 use riacho_core::source::machine::{Fault, FaultKind, Input, Machine, Output, State};
 
 fn fault(kind: FaultKind) -> Input {
-    Input::Failed(Fault { kind, message: "gone".to_owned(), remedy: None })
+    Input::Failed(match kind {
+        FaultKind::Passing => Fault::passing("gone"),
+        FaultKind::NeedsPerson => Fault::evident("gone"),
+    })
 }
 
 fn tables(ready: bool) -> Input {
@@ -82,4 +85,15 @@ fn what_needs_a_person_is_tried_seldom_or_when_asked() {
     }
     assert_eq!(machine.handle(9, 0, Input::Resume), Some(Output::Connect));
     assert!(machine.last_fault().is_some(), "also after it has passed");
+}
+
+#[test]
+fn a_fault_says_what_is_wrong_and_what_to_do() {
+    let fault = Fault::needs_person("no key", "add one");
+    assert_eq!((fault.kind, fault.remedy.as_deref()), (FaultKind::NeedsPerson, Some("add one")));
+    let fault = Fault::passing("locked").with_remedy("wait");
+    assert_eq!(
+        (fault.kind, &*fault.message, fault.remedy.as_deref()),
+        (FaultKind::Passing, "locked", Some("wait"))
+    );
 }

@@ -11,7 +11,7 @@ use crate::{
     log::{Becomes, Note, SourceChange, Transaction},
     rows::Snapshot,
 };
-use riacho_core::source::machine::{Fault, FaultKind, Input};
+use riacho_core::source::machine::{Fault, Input};
 use std::io;
 use tokio::task::JoinSet;
 
@@ -232,12 +232,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 pub(crate) fn unread(err: &dyn std::error::Error) -> Fault {
-    Fault { kind: FaultKind::Passing, message: format!("our own rows cannot be read: {err}"), remedy: None }
+    Fault::passing(format!("our own rows cannot be read: {err}"))
 }
 
 fn unsorted(err: &io::Error) -> Fault {
     let message = format!("keys of a copy cannot be sorted in the directory for temporary files: {err}");
-    Fault { kind: FaultKind::Passing, message, remedy: Some("make room there, or set TMPDIR".to_owned()) }
+    Fault::passing(message).with_remedy("make room there, or set TMPDIR")
 }
 
 // What is committed at once of a first copy.

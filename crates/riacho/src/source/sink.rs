@@ -11,7 +11,7 @@ use crate::{
 };
 use riacho_core::{
     name::StreamName,
-    source::machine::{Fault, FaultKind, Input, Machine, Output},
+    source::machine::{Fault, Input, Machine, Output},
     time::Millis,
 };
 use std::{
@@ -138,14 +138,11 @@ impl Sink {
         let names: Vec<StreamName> = tables.iter().map(|table| table.stream.clone()).collect();
         for table in tables {
             if let Err(other) = self.log.feed(&table.stream, &self.source, table.ready) {
-                return Err(Fault {
-                    kind: FaultKind::NeedsPerson,
-                    message: format!(
-                        "the table `{}` is fed by the source `{other}` already",
-                        table.stream.table().unwrap_or_default()
-                    ),
-                    remedy: Some("give one of them another name with `as`".to_owned()),
-                });
+                let table = table.stream.table().unwrap_or_default();
+                return Err(Fault::needs_person(
+                    format!("the table `{table}` is fed by the source `{other}` already"),
+                    "give one of them another name with `as`",
+                ));
             }
         }
         self.note_fed(&names).await?;
@@ -229,8 +226,7 @@ impl Sink {
             Rejected::Fault(fault) => fault,
             Rejected::Unknown(table) => {
                 let table = table.table().unwrap_or_default();
-                let message = format!("a row of `{table}` was told in part, and the rest is not known");
-                Fault { kind: FaultKind::Passing, message, remedy: None }
+                Fault::passing(format!("a row of `{table}` was told in part, and the rest is not known"))
             }
         })
     }
@@ -310,18 +306,16 @@ impl Sink {
 
     fn fault(&self, err: &AppendError) -> Fault {
         match err {
-            AppendError::Unfit(unfit) => Fault {
-                kind: FaultKind::NeedsPerson,
-                message: unfit.to_string(),
-                remedy: match &**unfit {
-                    Unfit::RowTooLarge { .. } | Unfit::Unknown { .. } => None,
-                    Unfit::Key { .. } => Some("leave the table out, or give it a shorter key".to_owned()),
-                },
+            AppendError::Unfit(unfit) => match &**unfit {
+                Unfit::RowTooLarge { .. } | Unfit::Unknown { .. } => Fault::evident(unfit.to_string()),
+                Unfit::Key { .. } => {
+                    Fault::needs_person(unfit.to_string(), "leave the table out, or give it a shorter key")
+                }
             },
             AppendError::TooManyStreams | AppendError::NotConfigured(_) | AppendError::TooLarge => {
-                Fault { kind: FaultKind::NeedsPerson, message: err.to_string(), remedy: None }
+                Fault::evident(err.to_string())
             }
-            _ => Fault { kind: FaultKind::Passing, message: err.to_string(), remedy: None },
+            _ => Fault::passing(err.to_string()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::connect::{Session, Target, fault};
 use crate::source::TableSettings;
 use riacho_core::source::{
-    machine::{Fault, FaultKind},
+    machine::Fault,
     postgres::{kind::Types, lsn::Lsn, snapshot::Visibility},
 };
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
@@ -248,7 +248,7 @@ impl Catalog<'_> {
         let rows = self.rows(&sql).await?;
         let Some(whole) = rows.first().map(|row| flag(row, 0)) else { return Ok(None) };
         if !whole {
-            return Err(needs_person(
+            return Err(Fault::needs_person(
                 format!("the publication `{name}` leaves out some kinds of changes"),
                 format!(
                     "ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate');",
@@ -296,16 +296,8 @@ pub(super) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-pub(super) fn needs_person(message: impl Into<String>, remedy: impl Into<String>) -> Fault {
-    Fault { kind: FaultKind::NeedsPerson, message: message.into(), remedy: Some(remedy.into()) }
-}
-
-pub(super) fn passing(message: impl Into<String>) -> Fault {
-    Fault { kind: FaultKind::Passing, message: message.into(), remedy: None }
-}
-
 fn unexpected() -> Fault {
-    passing("PostgreSQL answered what was not asked for")
+    Fault::passing("PostgreSQL answered what was not asked for")
 }
 
 fn origin(row: &SimpleQueryRow) -> Option<Origin> {

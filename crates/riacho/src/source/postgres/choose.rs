@@ -1,6 +1,6 @@
 //! Which tables are read, and what stands against it: the same for a start and for `riacho source check`.
 
-use super::catalog::{Origin, ServerInfo, needs_person};
+use super::catalog::{Origin, ServerInfo};
 use crate::source::TableSettings;
 use riacho_core::{
     name::StreamName,
@@ -62,7 +62,7 @@ pub(super) fn choose(
             }
         }
         if !found && named {
-            let fault = needs_person(
+            let fault = Fault::needs_person(
                 format!("there is no table `{}` in the database `{}`", table.table, server.database),
                 "name it as `schema.table` where it is not in the schema `public`, or make it",
             );
@@ -79,7 +79,7 @@ pub(super) fn choose(
                 "two tables would be called `{name}`, `{}` being one of them",
                 choice.origin.full_name()
             );
-            let fault = needs_person(message, "give one of them another name with `as`");
+            let fault = Fault::needs_person(message, "give one of them another name with `as`");
             obstacles.push(Obstacle { fault, named: true, table: choice.origin.full_name() });
         }
         first
@@ -94,27 +94,41 @@ fn choice(origin: &Origin, settings: &TableSettings, server: &ServerInfo) -> Res
         'v' | 'm' => {
             let what = if origin.relkind == 'v' { "a view" } else { "a materialized view" };
             let remedy = "name the tables it is made of, or have a trigger keep a table of what it shows";
-            return Err(needs_person(format!("`{name}` is {what}, which has no changes of its own"), remedy));
+            return Err(Fault::needs_person(
+                format!("`{name}` is {what}, which has no changes of its own"),
+                remedy,
+            ));
         }
-        _ => return Err(needs_person(format!("`{name}` is a foreign table"), "read it where it lives")),
+        _ => {
+            return Err(Fault::needs_person(
+                format!("`{name}` is a foreign table"),
+                "read it where it lives",
+            ));
+        }
     }
     if origin.persistence == 'u' {
         let remedy = format!("ALTER TABLE {sql} SET LOGGED;");
-        return Err(needs_person(format!("`{name}` is unlogged: its changes are in no log"), remedy));
+        return Err(Fault::needs_person(format!("`{name}` is unlogged: its changes are in no log"), remedy));
     }
     if origin.is_partition {
-        return Err(needs_person(format!("`{name}` is a partition"), "name the table it is a part of"));
+        return Err(Fault::needs_person(
+            format!("`{name}` is a partition"),
+            "name the table it is a part of",
+        ));
     }
     if origin.identity == 'n' {
         let remedy = format!("ALTER TABLE {sql} REPLICA IDENTITY DEFAULT;");
-        return Err(needs_person(format!("`{name}` has REPLICA IDENTITY NOTHING"), remedy));
+        return Err(Fault::needs_person(format!("`{name}` has REPLICA IDENTITY NOTHING"), remedy));
     }
     if origin.key.is_empty() {
         let remedy = format!(
             "give it a primary key: ALTER TABLE {sql} ADD PRIMARY KEY (id); or choose a unique index of columns that are \
              never null: ALTER TABLE {sql} REPLICA IDENTITY USING INDEX name;"
         );
-        return Err(needs_person(format!("`{name}` has no primary key: its rows have no names"), remedy));
+        return Err(Fault::needs_person(
+            format!("`{name}` has no primary key: its rows have no names"),
+            remedy,
+        ));
     }
     if !origin.may_select {
         let remedy = format!(
@@ -123,25 +137,28 @@ fn choice(origin: &Origin, settings: &TableSettings, server: &ServerInfo) -> Res
             super::catalog::ident(&server.user),
             super::catalog::ident(&server.user)
         );
-        return Err(needs_person(format!("`{}` may not read `{name}`", server.user), remedy));
+        return Err(Fault::needs_person(format!("`{}` may not read `{name}`", server.user), remedy));
     }
     let known = |column: &String| origin.columns.iter().any(|known| *known.name == **column);
     if let Some(column) = settings.columns.iter().flatten().find(|column| !known(column)) {
-        return Err(needs_person(format!("`{name}` has no column `{column}`"), "take it out of `columns`"));
+        return Err(Fault::needs_person(
+            format!("`{name}` has no column `{column}`"),
+            "take it out of `columns`",
+        ));
     }
     if settings.filter.is_some() {
         if server.major < 15 {
             let message = format!("`where` of `{name}` needs PostgreSQL 15, and this is {}", server.major);
-            return Err(needs_person(message, "leave `where` out; readers may ask with `where=`"));
+            return Err(Fault::needs_person(message, "leave `where` out; readers may ask with `where=`"));
         }
         if origin.relkind == 'p' {
             let message = format!("`where` is not for the partitioned table `{name}`");
-            return Err(needs_person(message, "leave `where` out; readers may ask with `where=`"));
+            return Err(Fault::needs_person(message, "leave `where` out; readers may ask with `where=`"));
         }
         // Else every update of the table by anybody would fail: the server judges the row before as well.
         if origin.identity != 'f' {
             let remedy = format!("ALTER TABLE {sql} REPLICA IDENTITY FULL;");
-            return Err(needs_person(
+            return Err(Fault::needs_person(
                 format!("`where` of `{name}` needs the whole row before a change"),
                 remedy,
             ));
@@ -149,14 +166,14 @@ fn choice(origin: &Origin, settings: &TableSettings, server: &ServerInfo) -> Res
     }
     let table = origin.table_name(settings);
     let stream = StreamName::of_table(&table).map_err(|err| {
-        needs_person(format!("the table name `{table}` {err}"), "give it another one with `as`")
+        Fault::needs_person(format!("the table name `{table}` {err}"), "give it another one with `as`")
     })?;
     let readable =
         |name: &str| origin.columns.iter().any(|column| &*column.name == name && !column.generated);
     if let Some(column) = origin.key.iter().find(|column| !readable(column)) {
         let message =
             format!("the key of `{name}` has the column `{column}`, which is generated and not replicated");
-        return Err(needs_person(message, "choose another index with REPLICA IDENTITY USING INDEX"));
+        return Err(Fault::needs_person(message, "choose another index with REPLICA IDENTITY USING INDEX"));
     }
     // With the whole row as identity a list of columns must have all.
     let listed = settings

@@ -128,7 +128,7 @@ impl Target {
         let security = Security::from_params(&params, env)?;
         let user =
             params.text("user").or_else(|| env.get("USER")).or_else(|| env.get("LOGNAME")).ok_or_else(
-                || needs_person("no user is given for PostgreSQL", Some("add `user=...` to its URL")),
+                || Fault::needs_person("no user is given for PostgreSQL", "add `user=...` to its URL"),
             )?;
         let database = params.text("dbname").unwrap_or_else(|| user.clone());
         let shown = shown(&servers, &database, &user);
@@ -290,13 +290,13 @@ impl Target {
             return Ok(());
         }
         let message = format!("PostgreSQL at {} {lack}", session.reached.server);
-        Err(Fault { kind: FaultKind::Passing, message, remedy: None })
+        Err(Fault::passing(message))
     }
 
     fn too_slow(&self, server: &Server) -> Fault {
         let message =
             format!("PostgreSQL at {server} did not answer in {} s", self.connect_timeout.as_secs());
-        Fault { kind: FaultKind::Passing, message, remedy: None }
+        Fault::passing(message)
     }
 }
 
@@ -310,11 +310,7 @@ impl Session {
     pub(crate) async fn ended(&self) -> Fault {
         let mut ended = self.ended.clone();
         let fault = ended.wait_for(Option::is_some).await.ok().and_then(|fault| fault.clone());
-        fault.unwrap_or_else(|| Fault {
-            kind: FaultKind::Passing,
-            message: "the connection to PostgreSQL has ended".to_owned(),
-            remedy: None,
-        })
+        fault.unwrap_or_else(|| Fault::passing("the connection to PostgreSQL has ended"))
     }
 }
 
@@ -354,7 +350,7 @@ async fn drive(
     };
     ends.send_replace(ended.or_else(|| {
         let message = format!("PostgreSQL at {} closed the connection", target.shown);
-        Some(Fault { kind: FaultKind::Passing, message, remedy: None })
+        Some(Fault::passing(message))
     }));
 }
 
@@ -401,10 +397,6 @@ impl Env<'_> {
     }
 }
 
-fn needs_person(message: impl Into<String>, remedy: Option<&str>) -> Fault {
-    Fault { kind: FaultKind::NeedsPerson, message: message.into(), remedy: remedy.map(str::to_owned) }
-}
-
 fn together(mut failed: Vec<Fault>) -> Fault {
     let remedy = failed.iter_mut().find_map(|fault| fault.remedy.take());
     let mut messages: Vec<String> = Vec::new();
@@ -432,13 +424,13 @@ fn servers(params: &Params) -> Result<Vec<Server>, Fault> {
     let ports = params.list("port");
     let count = hosts.len().max(addresses.len()).max(1);
     if count > SERVERS_MAX {
-        return Err(needs_person(format!("more than {SERVERS_MAX} hosts are given for PostgreSQL"), None));
+        return Err(Fault::evident(format!("more than {SERVERS_MAX} hosts are given for PostgreSQL")));
     }
     if !hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len() {
-        return Err(needs_person("`host` and `hostaddr` do not list as many hosts", None));
+        return Err(Fault::evident("`host` and `hostaddr` do not list as many hosts"));
     }
     if ports.len() > 1 && ports.len() != count {
-        return Err(needs_person("`port` lists neither one port nor as many as there are hosts", None));
+        return Err(Fault::evident("`port` lists neither one port nor as many as there are hosts"));
     }
     (0..count)
         .map(|at| {
@@ -446,11 +438,11 @@ fn servers(params: &Params) -> Result<Vec<Server>, Fault> {
             let port =
                 if port.is_empty() { Some(PORT) } else { port.trim().parse().ok().filter(|port| *port > 0) };
             let port =
-                port.ok_or_else(|| needs_person("a port is no number from 1 to 65535", Some(ESCAPE)))?;
+                port.ok_or_else(|| Fault::needs_person("a port is no number from 1 to 65535", ESCAPE))?;
             let address = match addresses.get(at).filter(|text| !text.is_empty()) {
-                Some(text) => Some(
-                    text.parse::<IpAddr>().map_err(|_| needs_person("`hostaddr` is no IP address", None))?,
-                ),
+                Some(text) => {
+                    Some(text.parse::<IpAddr>().map_err(|_| Fault::evident("`hostaddr` is no IP address"))?)
+                }
                 None => None,
             };
             let host = match (hosts.get(at).filter(|host| !host.is_empty()), address) {
@@ -478,9 +470,8 @@ fn role(params: &Params, servers: usize) -> Result<Role, Fault> {
         Some("standby") => Role::Standby,
         Some("prefer-standby") => Role::PreferStandby,
         Some(_) => {
-            return Err(needs_person(
+            return Err(Fault::evident(
                 "`target_session_attrs` is none of any, read-write, read-only, primary, standby, prefer-standby",
-                None,
             ));
         }
     })

@@ -4,7 +4,7 @@
 //! whatever the stream said before that, and of what it said since the snapshot itself tells.
 
 use super::{
-    catalog::{Catalog, ident, passing},
+    catalog::{Catalog, ident},
     connect::Target,
     prepare::Planned,
 };
@@ -59,7 +59,7 @@ pub(super) async fn copier(
             return fault;
         }
     }
-    passing("the reader of the stream has ended")
+    Fault::passing("the reader of the stream has ended")
 }
 
 async fn copy_all(
@@ -100,7 +100,7 @@ async fn begin(catalog: &Catalog<'_>, orders: &[Order]) -> Result<(), Fault> {
             Ok(()) => return Ok(()),
             Err(fault) if fault.message.contains(LOCK_NOT_AVAILABLE) => catalog.execute("ROLLBACK").await?,
             // One that is gone, or no longer ours to read: that is looked at when the next plan is made.
-            Err(fault) => return Err(passing(fault.message)),
+            Err(fault) => return Err(Fault::passing(fault.message)),
         }
         tokio::time::sleep(SETTLE_PAUSE).await;
     }
@@ -140,7 +140,7 @@ async fn copy_one(
     let choice = &table.choice;
     // As the snapshot has it: it may have been altered since the plan was made.
     let origin = catalog.origins(Some(choice.origin.oid)).await?.pop();
-    let origin = origin.ok_or_else(|| passing(format!("the table `{}` is gone", table.of.origin)))?;
+    let origin = origin.ok_or_else(|| Fault::passing(format!("the table `{}` is gone", table.of.origin)))?;
     let version = choice.version(&origin);
     let readable: Vec<(&str, u32)> = origin
         .columns
@@ -155,7 +155,7 @@ async fn copy_one(
     }
     let keyless = |column: Box<str>| {
         // What it is now is known to the next plan.
-        passing(format!("the key of `{}` has no column `{column}` any more", table.of.origin))
+        Fault::passing(format!("the key of `{}` has no column `{column}` any more", table.of.origin))
     };
     let wanted = choice.wanted.columns.as_deref();
     let read: Vec<(&str, u32)> = readable
@@ -223,7 +223,7 @@ async fn copy_row(
     });
     match row {
         Some((key, row)) => copying.row(key, row).await,
-        None => Err(passing(format!("a row of `{}` came broken", table.origin))),
+        None => Err(Fault::passing(format!("a row of `{}` came broken", table.origin))),
     }
 }
 

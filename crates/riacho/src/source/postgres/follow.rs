@@ -139,7 +139,7 @@ impl<'a> Follower<'a> {
             Ok(started) => started.map_err(|err| fault(&err))?,
             Err(_) => {
                 let message = format!("{} does not begin to replicate", target.shown());
-                return Err(super::catalog::passing(message).into());
+                return Err(Fault::passing(message).into());
             }
         }
         let mut stitch = Stitch::new(plan.applied);
@@ -210,7 +210,7 @@ impl<'a> Follower<'a> {
                     self.more().await?;
                 }
                 Some(written) = self.writing.join_next() => {
-                    match written.map_err(|_| super::catalog::passing("a write panicked"))? {
+                    match written.map_err(|_| Fault::passing("a write panicked"))? {
                         Ok(()) => self.durable(),
                         Err(Rejected::Fault(fault)) => return Err(fault.into()),
                         Err(Rejected::Unknown(table)) => return Err(self.reread(&table).await?),
@@ -218,12 +218,12 @@ impl<'a> Follower<'a> {
                 }
                 Some(copied) = self.copied.recv() => self.copied(copied),
                 Some(fault) = self.copier.join_next() => {
-                    return Err(fault.unwrap_or_else(|_| super::catalog::passing("a copy panicked")).into());
+                    return Err(fault.unwrap_or_else(|_| Fault::passing("a copy panicked")).into());
                 }
                 _ = tick.tick() => {
                     // Nobody else would notice a server that has gone without a word.
                     let Ok(ticked) = tokio::time::timeout(ANSWER_TIME, self.tick()).await else {
-                        return Err(super::catalog::passing(format!("{} has not answered for long", self.target.shown())).into());
+                        return Err(Fault::passing(format!("{} has not answered for long", self.target.shown())).into());
                     };
                     ticked?;
                 }
@@ -252,7 +252,7 @@ impl<'a> Follower<'a> {
         let event = event.map_err(|err| replication_fault(&err, self.target))?;
         let lsn = |lsn: pgwire_replication::Lsn| Lsn(lsn.as_u64());
         match event {
-            None => return Err(super::catalog::passing("PostgreSQL ended the stream").into()),
+            None => return Err(Fault::passing("PostgreSQL ended the stream").into()),
             Some(ReplicationEvent::KeepAlive { wal_end, reply_requested, .. }) => {
                 if !self.stitch.is_open() {
                     self.idle = self.idle.max(lsn(wal_end));
@@ -282,7 +282,7 @@ impl<'a> Follower<'a> {
             }
             Some(ReplicationEvent::XLogData { data, .. }) => {
                 let message = pgoutput::decode(&data, false).map_err(|damage| {
-                    super::catalog::passing(format!("PostgreSQL sent what is no message: {damage}"))
+                    Fault::passing(format!("PostgreSQL sent what is no message: {damage}"))
                 })?;
                 self.handle(&message).await?;
             }
@@ -511,9 +511,7 @@ async fn beat(catalog: &Catalog<'_>, sink: &Sink) -> Result<Lsn, Fault> {
     let name = super::catalog::literal(sink.source());
     let sql = format!("SELECT pg_catalog.pg_logical_emit_message(false, 'riacho', {name})");
     let at = catalog.value(&sql).await?;
-    at.as_deref()
-        .and_then(Lsn::parse)
-        .ok_or_else(|| super::catalog::passing("PostgreSQL wrote a message nowhere"))
+    at.as_deref().and_then(Lsn::parse).ok_or_else(|| Fault::passing("PostgreSQL wrote a message nowhere"))
 }
 
 // Writes transactions in order, the last with `notes`; those before with how far they are, so that none is repeated after a

@@ -83,6 +83,6 @@ async fn identify(target: &Target, reached: &Reached) -> Result<(String, u32), F
     };
     match tokio::time::timeout(target.connect_timeout(), asked).await {
         Ok(identity) => identity,
-        Err(_) => Err(catalog::passing(format!("{} does not answer", target.shown()))),
+        Err(_) => Err(Fault::passing(format!("{} does not answer", target.shown()))),
     }
 }

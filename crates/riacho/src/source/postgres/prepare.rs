@@ -5,7 +5,7 @@
 //! all tables are noted as to be copied before anything else is done: their rows stay, and a copy tells what differs.
 
 use super::{
-    catalog::{Catalog, Origin, Published, ServerInfo, Slot, ident, literal, needs_person, passing},
+    catalog::{Catalog, Origin, Published, ServerInfo, Slot, ident, literal},
     choose::{Choice, choose},
     notes::{self, POSITION, Position, TABLE, TableNote},
 };
@@ -88,7 +88,8 @@ pub(super) async fn prepare(
             position
         }
     };
-    let applied = position.lsn().ok_or_else(|| passing("what was noted of the position cannot be read"))?;
+    let applied =
+        position.lsn().ok_or_else(|| Fault::passing("what was noted of the position cannot be read"))?;
     let mut types = Types::default();
     let oids = choices.iter().flat_map(|choice| choice.origin.columns.iter().map(|column| column.type_oid));
     let unknown: Vec<u32> = oids.filter(|oid| !types.knows(*oid)).collect();
@@ -143,21 +144,21 @@ pub(super) fn refusals(server: &ServerInfo) -> Vec<Fault> {
     if server.major < SERVER_MAJOR_MIN {
         let message =
             format!("this is PostgreSQL {}, and {SERVER_MAJOR_MIN} is the oldest that is read", server.major);
-        refusals.push(needs_person(message, "upgrade it"));
+        refusals.push(Fault::needs_person(message, "upgrade it"));
     }
     if server.in_recovery {
         let remedy = "give the address of the primary, or several hosts";
-        refusals.push(needs_person("this server is a standby", remedy));
+        refusals.push(Fault::needs_person("this server is a standby", remedy));
     }
     if server.wal_level != "logical" {
         let message =
             format!("`wal_level` is `{}`, which leaves out what logical replication needs", server.wal_level);
         let remedy = "ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL";
-        refusals.push(needs_person(message, remedy));
+        refusals.push(Fault::needs_person(message, remedy));
     }
     if !server.may_replicate {
         let remedy = format!("ALTER ROLE {} REPLICATION;", ident(&server.user));
-        refusals.push(needs_person(format!("the role `{}` may not replicate", server.user), remedy));
+        refusals.push(Fault::needs_person(format!("the role `{}` may not replicate", server.user), remedy));
     }
     refusals
 }
@@ -188,11 +189,13 @@ fn admit_slot(slot: &Slot, name: &str, server: &ServerInfo) -> Result<(), Fault>
             "the slot `{name}` is of another kind or database (`{}`, `{}`)",
             slot.plugin, slot.database
         );
-        return Err(needs_person(message, "give this source another `slot`"));
+        return Err(Fault::needs_person(message, "give this source another `slot`"));
     }
     match &slot.active_pid {
         // Perhaps our own connection of before, which the server does not know to be dead yet.
-        Some(pid) => Err(passing(format!("the slot `{name}` is in use by the server's process {pid}"))),
+        Some(pid) => {
+            Err(Fault::passing(format!("the slot `{name}` is in use by the server's process {pid}")))
+        }
         None => Ok(()),
     }
 }
@@ -257,7 +260,9 @@ async fn begin_slot(
         literal(PLUGIN)
     );
     let lsn = catalog.value(&sql).await.map_err(|fault| out_of_slots(fault, name))?;
-    lsn.as_deref().and_then(Lsn::parse).ok_or_else(|| passing("PostgreSQL made a slot that begins nowhere"))
+    lsn.as_deref()
+        .and_then(Lsn::parse)
+        .ok_or_else(|| Fault::passing("PostgreSQL made a slot that begins nowhere"))
 }
 
 fn out_of_slots(fault: Fault, name: &str) -> Fault {
@@ -265,7 +270,7 @@ fn out_of_slots(fault: Fault, name: &str) -> Fault {
                   SELECT slot_name FROM pg_replication_slots WHERE NOT active; SELECT pg_drop_replication_slot('...');";
     // A slot may become free any time, but seldom by itself.
     match fault.message.contains("53400") || fault.message.contains("max_replication_slots") {
-        true => needs_person(format!("the slot `{name}` cannot be made: {}", fault.message), remedy),
+        true => Fault::needs_person(format!("the slot `{name}` cannot be made: {}", fault.message), remedy),
         false => fault,
     }
 }
@@ -303,7 +308,7 @@ async fn chosen(
     }
     if choices.is_empty() {
         let message = format!("no table of the database `{}` can be read", server.database);
-        return Err(needs_person(message, "name tables that have a primary key in `tables`"));
+        return Err(Fault::needs_person(message, "name tables that have a primary key in `tables`"));
     }
     // Of another database, or one that is being restored, nothing is taken for dropped.
     for (name, origin) in gone.into_iter().filter(|_| goes_on) {
@@ -328,7 +333,7 @@ async fn publish(
     if !ours {
         let Some(published) = published else {
             let remedy = create_publication(name, &choices);
-            return Err(needs_person(format!("there is no publication `{name}`"), remedy));
+            return Err(Fault::needs_person(format!("there is no publication `{name}`"), remedy));
         };
         let of = |choice: &Choice| {
             published
@@ -364,7 +369,7 @@ async fn publish(
             }
         }
         if choices.is_empty() {
-            return Err(needs_person(
+            return Err(Fault::needs_person(
                 format!("the publication `{name}` has none of the tables"),
                 "add them to it",
             ));

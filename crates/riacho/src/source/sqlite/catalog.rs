@@ -1,6 +1,6 @@
 //! What tables a file has and what they look like.
 
-use super::file::{File, needs_person};
+use super::file::File;
 use riacho_core::source::{
     machine::Fault,
     sqlite::{
@@ -79,7 +79,7 @@ pub(super) fn triggers(file: &File, table: &str) -> Result<Vec<(String, String)>
 }
 
 fn refused(name: &str, what: &str, remedy: &str) -> Fault {
-    needs_person(format!("the table `{name}` {what}"), Some(remedy.to_owned()))
+    Fault::needs_person(format!("the table `{name}` {what}"), remedy)
 }
 
 // The columns, and the names of those of the primary key in its order.

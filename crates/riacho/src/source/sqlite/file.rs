@@ -1,7 +1,7 @@
 //! A file of SQLite that is open, and what its errors mean to a person.
 
 use crate::source::copy::blocking;
-use riacho_core::source::machine::{Fault, FaultKind};
+use riacho_core::source::machine::Fault;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::{
     fs, io,
@@ -23,7 +23,7 @@ impl File {
         let metadata = fs::metadata(path).map_err(|err| unopened(path, &err))?;
         if metadata.is_dir() {
             let message = format!("{} is a directory, not a file of SQLite", path.display());
-            return Err(needs_person(message, None));
+            return Err(Fault::evident(message));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
@@ -89,7 +89,7 @@ pub(super) async fn on<T: Send + 'static>(
 ) -> Result<T, Fault> {
     // None only after a fault, or where this was dropped half-way; both end the session.
     let Some(mut taken) = file.take() else {
-        return Err(passing("the file was closed".to_owned(), None));
+        return Err(Fault::passing("the file was closed"));
     };
     let (taken, done) = blocking(move || {
         let done = work(&mut taken);
@@ -101,28 +101,16 @@ pub(super) async fn on<T: Send + 'static>(
     Ok(done)
 }
 
-/// A fault that needs a person.
-pub(super) fn needs_person(message: String, remedy: Option<String>) -> Fault {
-    Fault { kind: FaultKind::NeedsPerson, message, remedy }
-}
-
-/// A fault that may pass.
-pub(super) fn passing(message: String, remedy: Option<String>) -> Fault {
-    Fault { kind: FaultKind::Passing, message, remedy }
-}
-
 fn unopened(path: &Path, err: &io::Error) -> Fault {
     let path = path.display();
     match err.kind() {
-        io::ErrorKind::NotFound => passing(
-            format!("there is no file {path}"),
-            Some("check the path: it is relative to where the server was started".to_owned()),
-        ),
-        io::ErrorKind::PermissionDenied => needs_person(
+        io::ErrorKind::NotFound => Fault::passing(format!("there is no file {path}"))
+            .with_remedy("check the path: it is relative to where the server was started"),
+        io::ErrorKind::PermissionDenied => Fault::needs_person(
             format!("no right to look at {path}"),
-            Some("let the server's user into its directory".to_owned()),
+            "let the server's user into its directory",
         ),
-        _ => passing(format!("{path} cannot be opened: {err}"), None),
+        _ => Fault::passing(format!("{path} cannot be opened: {err}")),
     }
 }
 
@@ -133,26 +121,23 @@ pub(super) fn fault(path: &Path, err: &rusqlite::Error) -> Fault {
         "let the server's user read and write the file and its directory: SQLite keeps files beside it";
     let room = "make room on its disk";
     match err.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => needs_person(
+        Some(ErrorCode::NotADatabase) => Fault::needs_person(
             format!("{path} is not a file of SQLite, or it is encrypted"),
-            Some("check the path".to_owned()),
+            "check the path",
         ),
-        Some(ErrorCode::DatabaseCorrupt) => needs_person(
+        Some(ErrorCode::DatabaseCorrupt) => Fault::needs_person(
             format!("{path} is damaged: {err}"),
-            Some(
-                "see what `PRAGMA integrity_check` says, then repair it with `.recover` or restore a copy"
-                    .to_owned(),
-            ),
+            "see what `PRAGMA integrity_check` says, then repair it with `.recover` or restore a copy",
         ),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => passing(
-            format!("{path} is locked by a program for longer than {} s", BUSY.as_secs()),
-            Some("find the program that keeps a write transaction open".to_owned()),
-        ),
-        Some(ErrorCode::DiskFull) => passing(format!("no room to write to {path}"), Some(room.to_owned())),
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            needs_person(format!("{path} cannot be opened or written: {err}"), Some(rights.to_owned()))
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Fault::passing(format!("{path} is locked by a program for longer than {} s", BUSY.as_secs()))
+                .with_remedy("find the program that keeps a write transaction open")
         }
-        _ => passing(format!("{path} cannot be read: {err}"), None),
+        Some(ErrorCode::DiskFull) => Fault::passing(format!("no room to write to {path}")).with_remedy(room),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            Fault::needs_person(format!("{path} cannot be opened or written: {err}"), rights)
+        }
+        _ => Fault::passing(format!("{path} cannot be read: {err}")),
     }
 }
 

@@ -1,9 +1,6 @@
 //! What changed in a file, and its rows: short reads, where they may block.
 
-use super::{
-    file::{File, needs_person},
-    plan::Plan,
-};
+use super::{file::File, plan::Plan};
 use indexmap::IndexMap;
 use riacho_core::source::{
     machine::Fault,
@@ -316,13 +313,13 @@ impl Error {
     fn fault(self, file: &File) -> Fault {
         match self {
             Self::Sqlite(err) => file.failed()(err),
-            Self::NullKey(table) => needs_person(
+            Self::NullKey(table) => Fault::needs_person(
                 format!("a row of `{table}` has NULL in its primary key"),
-                Some("give each row a key, and declare its columns NOT NULL".to_owned()),
+                "give each row a key, and declare its columns NOT NULL",
             ),
-            Self::KeyNotText(table) => needs_person(
+            Self::KeyNotText(table) => Fault::needs_person(
                 format!("a row of `{table}` has a text in its primary key that is not UTF-8"),
-                Some("store such a key as a BLOB".to_owned()),
+                "store such a key as a BLOB",
             ),
         }
     }

@@ -1,10 +1,6 @@
 //! Which tables of a file are read, as what, and how.
 
-use super::{
-    catalog,
-    file::{File, needs_person},
-    setup,
-};
+use super::{catalog, file::File, setup};
 use crate::source::{SqliteSettings, TableSettings};
 use riacho_core::{
     name::StreamName,
@@ -74,7 +70,7 @@ pub(super) fn plan(
     if let Some(twice) = tables.iter().find(|table| !streams.insert(table.stream.clone())) {
         let message =
             format!("two tables would both be called `{}`", twice.stream.table().unwrap_or_default());
-        return Err(needs_person(message, Some("give one of them another name with `as`".to_owned())));
+        return Err(Fault::needs_person(message, "give one of them another name with `as`"));
     }
     let schema = set_up(file, settings, &tables, wanted)?.unwrap_or(schema);
     Ok(Planned { tables, schema })
@@ -89,9 +85,9 @@ fn one(
 ) -> Result<Option<PlannedTable>, Fault> {
     let ours = wanted.name.as_deref().unwrap_or(name);
     let stream = StreamName::of_table(ours).map_err(|err| {
-        needs_person(
+        Fault::needs_person(
             format!("the table `{name}` cannot be called so here: {err}"),
-            Some("give it another name with `as`".to_owned()),
+            "give it another name with `as`",
         )
     })?;
     let table = match catalog::table(file, name) {
@@ -110,16 +106,16 @@ fn one(
     };
     let reads = reads(&table, wanted.columns.as_deref(), wanted.filter.as_deref()).map_err(|column| {
         let names: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
-        needs_person(
+        Fault::needs_person(
             format!("the table `{name}` has no column `{column}`"),
-            Some(format!("its columns are {}", names.join(", "))),
+            format!("its columns are {}", names.join(", ")),
         )
     })?;
     for sql in [&reads.row, &reads.next] {
         file.connection.prepare(sql).map_err(|err| match (&wanted.filter, err.sqlite_error_code()) {
-            (Some(filter), Some(rusqlite::ErrorCode::Unknown)) => needs_person(
+            (Some(filter), Some(rusqlite::ErrorCode::Unknown)) => Fault::needs_person(
                 format!("SQLite does not understand the filter of `{name}`, `{filter}`: {err}"),
-                Some("write a condition over the table's columns, as after WHERE".to_owned()),
+                "write a condition over the table's columns, as after WHERE",
             ),
             _ => file.failed()(err),
         })?;
@@ -146,12 +142,12 @@ fn set_up(
     }
     if !settings.setup {
         let names: Vec<String> = wanted.iter().map(|wanted| wanted.table.clone()).collect();
-        return Err(needs_person(
+        return Err(Fault::needs_person(
             format!(
                 "{} has no triggers, or not those of its present tables, that note changes",
                 file.path().display()
             ),
-            Some(setup::command(&settings.path, &names)),
+            setup::command(&settings.path, &names),
         ));
     }
     setup::run(file, &missing)?;

@@ -1,9 +1,6 @@
 //! What is made in the user's file, what is missing there, and how all of it goes again.
 
-use super::{
-    catalog,
-    file::{File, needs_person},
-};
+use super::{catalog, file::File};
 use crate::source::{Finding, TableSettings};
 use riacho_core::source::{
     machine::Fault,
@@ -183,7 +180,7 @@ pub(super) fn no_table(wanted: &str, names: &[String]) -> Fault {
         (None, 0) => "the file has no tables: check the path".to_owned(),
         (None, _) => format!("there are {}", shown(names)),
     };
-    needs_person(format!("there is no table `{wanted}`"), Some(remedy))
+    Fault::needs_person(format!("there is no table `{wanted}`"), remedy)
 }
 
 fn shown(names: &[String]) -> String {

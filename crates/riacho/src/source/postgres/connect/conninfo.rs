@@ -2,7 +2,7 @@
 //!
 //! No message repeats any of the text: what does not parse may be a piece of a password.
 
-use super::{ESCAPE, Env, needs_person};
+use super::{ESCAPE, Env};
 use percent_encoding::percent_decode_str;
 use riacho_core::source::machine::Fault;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ impl Params {
 
     pub(super) fn integer(&self, key: &str) -> Result<Option<i64>, Fault> {
         let Some(text) = self.get(key) else { return Ok(None) };
-        text.trim().parse().map(Some).map_err(|_| needs_person(format!("`{key}` is no number"), None))
+        text.trim().parse().map(Some).map_err(|_| Fault::evident(format!("`{key}` is no number")))
     }
 
     /// Takes a value unless there is one; false: libpq knows no such name.
@@ -73,9 +73,9 @@ pub(super) fn fill(params: &mut Params, env: Env<'_>) {
 pub(super) fn refuse_unsupported(params: &Params) -> Result<(), Fault> {
     for (key, harmless) in UNSUPPORTED {
         if params.get(key).is_some_and(|value| !harmless.contains(&value)) {
-            return Err(needs_person(
+            return Err(Fault::needs_person(
                 format!("`{key}` is set for PostgreSQL to what Riacho cannot do"),
-                Some(&format!("leave `{key}` out")),
+                format!("leave `{key}` out"),
             ));
         }
     }
@@ -115,7 +115,7 @@ fn url(rest: &str) -> Result<Params, Fault> {
     params.set("dbname", decoded(database)?);
     for (at, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
         let Some((key, value)) = pair.split_once('=') else {
-            return Err(needs_person(format!("parameter {} of the URL has no `=`", at + 1), Some(ESCAPE)));
+            return Err(Fault::needs_person(format!("parameter {} of the URL has no `=`", at + 1), ESCAPE));
         };
         let (key, value) = (decoded(key)?, decoded(value)?);
         // As drivers of Java write it.
@@ -132,7 +132,7 @@ fn url(rest: &str) -> Result<Params, Fault> {
 }
 
 fn host_and_port(place: &str) -> Result<(&str, &str), Fault> {
-    let malformed = || needs_person("a host of the URL for PostgreSQL is malformed", Some(ESCAPE));
+    let malformed = || Fault::needs_person("a host of the URL for PostgreSQL is malformed", ESCAPE);
     let Some(rest) = place.strip_prefix('[') else {
         let (host, port) = place.split_once(':').unwrap_or((place, ""));
         return if port.contains(':') { Err(malformed()) } else { Ok((host, port)) };
@@ -146,7 +146,8 @@ fn host_and_port(place: &str) -> Result<(&str, &str), Fault> {
 }
 
 fn decoded(text: &str) -> Result<String, Fault> {
-    let malformed = || needs_person("the URL for PostgreSQL has a `%` that stands for nothing", Some(ESCAPE));
+    let malformed =
+        || Fault::needs_person("the URL for PostgreSQL has a `%` that stands for nothing", ESCAPE);
     let mut escapes = text.split('%');
     escapes.next();
     let hex = |escape: &str| escape.len() >= 2 && escape.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
@@ -172,14 +173,14 @@ fn pairs(text: &str) -> Result<Params, Fault> {
         }
         while chars.next_if(|c| c.is_whitespace()).is_some() {}
         if chars.next() != Some('=') {
-            return Err(needs_person(
+            return Err(Fault::needs_person(
                 format!("pair {at} of what is given for PostgreSQL has no `=`"),
-                Some(QUOTE),
+                QUOTE,
             ));
         }
         while chars.next_if(|c| c.is_whitespace()).is_some() {}
         let value = value(&mut chars)
-            .ok_or_else(|| needs_person("a quote is open in what is given for PostgreSQL", Some(QUOTE)))?;
+            .ok_or_else(|| Fault::needs_person("a quote is open in what is given for PostgreSQL", QUOTE))?;
         if value.contains('\0') || !params.set(&key, value) {
             return Err(unknown(at, "pair", QUOTE));
         }
@@ -203,7 +204,7 @@ fn value(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<String>
 
 fn unknown(at: usize, what: &str, remedy: &str) -> Fault {
     let message = format!("{what} {at} of what is given for PostgreSQL has a name that libpq does not know");
-    needs_person(message, Some(remedy))
+    Fault::needs_person(message, remedy)
 }
 
 fn known(key: &str) -> Option<&'static str> {

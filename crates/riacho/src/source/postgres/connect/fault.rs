@@ -2,9 +2,9 @@
 //!
 //! The server's own message is repeated only of states whose messages hold no values of rows.
 
-use super::{Target, needs_person};
+use super::Target;
 use pgwire_replication::PgWireError;
-use riacho_core::source::machine::{Fault, FaultKind};
+use riacho_core::source::machine::Fault;
 use std::{error::Error, io};
 use tokio_postgres::error::SqlState;
 
@@ -23,15 +23,17 @@ pub(crate) fn fault(err: &tokio_postgres::Error, target: &Target) -> Fault {
     let cause = err.source().map(|cause| format!(": {cause}")).unwrap_or_default();
     match err.to_string().as_str() {
         "error performing TLS handshake" => no_tls(&cause, target),
-        "authentication error" | "invalid configuration" => needs_person(
+        "authentication error" | "invalid configuration" => Fault::needs_person(
             format!(
                 "PostgreSQL at {place} wants a password, or another proof of who we are, that is not given{cause}"
             ),
-            Some(PASSWORD),
+            PASSWORD,
         ),
-        "connection closed" => passing(format!("PostgreSQL at {place} closed the connection")),
-        "timeout waiting for server" => passing(format!("PostgreSQL at {place} did not answer in time")),
-        other => passing(format!("PostgreSQL at {place}: {other}{cause}")),
+        "connection closed" => Fault::passing(format!("PostgreSQL at {place} closed the connection")),
+        "timeout waiting for server" => {
+            Fault::passing(format!("PostgreSQL at {place} did not answer in time"))
+        }
+        other => Fault::passing(format!("PostgreSQL at {place}: {other}{cause}")),
     }
 }
 
@@ -49,15 +51,15 @@ pub(crate) fn replication_fault(err: &PgWireError, target: &Target) -> Fault {
             said(state, message, target)
         }
         PgWireError::Auth(cause) => {
-            needs_person(format!("PostgreSQL at {place} refused the login: {cause}"), Some(PASSWORD))
+            Fault::needs_person(format!("PostgreSQL at {place} refused the login: {cause}"), PASSWORD)
         }
         PgWireError::Tls(cause) if cause.starts_with("server does not support TLS") => no_tls("", target),
         PgWireError::Tls(cause) => untrusted(cause, target),
-        PgWireError::MessageTooLarge { payload_bytes, limit_bytes } => needs_person(
+        PgWireError::MessageTooLarge { payload_bytes, limit_bytes } => Fault::needs_person(
             format!("PostgreSQL at {place} sent a row of {payload_bytes} bytes; {limit_bytes} is the most"),
-            Some("leave the column out with `columns`"),
+            "leave the column out with `columns`",
         ),
-        other => passing(format!("replication from PostgreSQL at {place} failed: {other}")),
+        other => Fault::passing(format!("replication from PostgreSQL at {place} failed: {other}")),
     }
 }
 
@@ -71,35 +73,35 @@ pub(super) fn may_be_tls(err: &tokio_postgres::Error) -> bool {
 fn said(state: &str, message: &str, target: &Target) -> Fault {
     let place = target.shown();
     match state {
-        "28P01" => needs_person(format!("PostgreSQL at {place} refused the password"), Some(PASSWORD)),
-        "28000" => needs_person(
+        "28P01" => Fault::needs_person(format!("PostgreSQL at {place} refused the password"), PASSWORD),
+        "28000" => Fault::needs_person(
             format!("PostgreSQL at {place} refused the login: {message}"),
-            Some(
-                "let the user in with an entry in pg_hba.conf, check `sslmode`, and give the user LOGIN and, for \
+            "let the user in with an entry in pg_hba.conf, check `sslmode`, and give the user LOGIN and, for \
                  replication, REPLICATION",
-            ),
         ),
-        "3D000" => needs_person(
+        "3D000" => Fault::needs_person(
             format!("PostgreSQL at {place}: there is no such database"),
-            Some("check the database's name in the URL, or create it"),
+            "check the database's name in the URL, or create it",
         ),
-        "42501" => needs_person(
+        "42501" => Fault::needs_person(
             format!("PostgreSQL at {place} refused for lack of rights: {message}"),
-            Some("give the user the rights, or use a user that has them"),
+            "give the user the rights, or use a user that has them",
         ),
-        "53300" => passing(format!("PostgreSQL at {place} has no connection left: {message}")),
-        "57P01" => passing(format!("PostgreSQL at {place} was told to end the connection, or is stopping")),
-        "57P02" => passing(format!("PostgreSQL at {place} ended the connection after a crash")),
-        "57P03" => passing(format!("PostgreSQL at {place} does not take connections yet: {message}")),
+        "53300" => Fault::passing(format!("PostgreSQL at {place} has no connection left: {message}")),
+        "57P01" => {
+            Fault::passing(format!("PostgreSQL at {place} was told to end the connection, or is stopping"))
+        }
+        "57P02" => Fault::passing(format!("PostgreSQL at {place} ended the connection after a crash")),
+        "57P03" => Fault::passing(format!("PostgreSQL at {place} does not take connections yet: {message}")),
         // 08 connections, 40 rollbacks, 53 resources, 57 operators, 58 systems.
         _ if PASSING.iter().any(|class| state.starts_with(class)) || state.is_empty() => {
-            passing(format!("PostgreSQL at {place}: {message}{}", of(state)))
+            Fault::passing(format!("PostgreSQL at {place}: {message}{}", of(state)))
         }
         // A state whose message may hold values: of data and of keys.
         _ if state.starts_with("22") || state.starts_with("23") => {
-            needs_person(format!("PostgreSQL at {place} refused a value{}", of(state)), None)
+            Fault::evident(format!("PostgreSQL at {place} refused a value{}", of(state)))
         }
-        _ => needs_person(format!("PostgreSQL at {place}: {message}{}", of(state)), None),
+        _ => Fault::evident(format!("PostgreSQL at {place}: {message}{}", of(state))),
     }
 }
 
@@ -116,7 +118,7 @@ fn cut(cause: &io::Error, target: &Target) -> Fault {
         return untrusted(&cause.to_string(), target);
     }
     let place = target.shown();
-    passing(match cause.kind() {
+    Fault::passing(match cause.kind() {
         ConnectionRefused => format!("PostgreSQL at {place} refused the connection: nothing listens there"),
         NotFound => format!("PostgreSQL at {place} is not there: no such socket or host"),
         TimedOut => format!("PostgreSQL at {place} did not answer in time"),
@@ -130,24 +132,18 @@ fn cut(cause: &io::Error, target: &Target) -> Fault {
 }
 
 fn no_tls(cause: &str, target: &Target) -> Fault {
-    needs_person(
+    Fault::needs_person(
         format!("PostgreSQL at {} does not speak TLS{cause}", target.shown()),
-        Some("set `ssl = on` at the server; or, on a network you trust, `sslmode=disable` here"),
+        "set `ssl = on` at the server; or, on a network you trust, `sslmode=disable` here",
     )
 }
 
 fn untrusted(cause: &str, target: &Target) -> Fault {
-    needs_person(
+    Fault::needs_person(
         format!("TLS with PostgreSQL at {} failed: {cause}", target.shown()),
-        Some(
-            "name the file of the certificate that signed the server's with `sslrootcert`, and the host as the \
+        "name the file of the certificate that signed the server's with `sslrootcert`, and the host as the \
              server's certificate has it",
-        ),
     )
-}
-
-fn passing(message: String) -> Fault {
-    Fault { kind: FaultKind::Passing, message, remedy: None }
 }
 
 fn find<'a, E: Error + 'static>(err: &'a (dyn Error + 'static)) -> Option<&'a E> {

@@ -1,6 +1,6 @@
 //! Service files: parameters under a name ("The Connection Service File" of PostgreSQL's manual).
 
-use super::{Env, conninfo::Params, needs_person};
+use super::{Env, conninfo::Params};
 use riacho_core::source::machine::Fault;
 use std::{
     fs,
@@ -17,9 +17,9 @@ pub(super) fn fill(params: &mut Params, env: Env<'_>) -> Result<(), Fault> {
             return Ok(());
         }
     }
-    Err(needs_person(
+    Err(Fault::needs_person(
         format!("no service file has the service `{name}` for PostgreSQL"),
-        Some("add it to ~/.pg_service.conf, or name its file in PGSERVICEFILE"),
+        "add it to ~/.pg_service.conf, or name its file in PGSERVICEFILE",
     ))
 }
 
@@ -33,7 +33,7 @@ fn files(params: &Params, env: Env<'_>) -> Vec<PathBuf> {
 
 fn read(file: &Path) -> Result<Option<String>, Fault> {
     let failed = |err: &dyn std::fmt::Display| {
-        needs_person(format!("the service file {} cannot be read: {err}", file.display()), None)
+        Fault::evident(format!("the service file {} cannot be read: {err}", file.display()))
     };
     let opened = match fs::File::open(file) {
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
@@ -69,7 +69,7 @@ pub(super) fn fill_from(params: &mut Params, text: &str, service: &str) -> Resul
 
 fn malformed(file: &Path, line: usize) -> Fault {
     let message = format!("line {line} of the service file {} is none that libpq knows", file.display());
-    needs_person(message, Some("write `name=value`, without spaces around `=`"))
+    Fault::needs_person(message, "write `name=value`, without spaces around `=`")
 }
 
 const SYSTEM: &str = "/etc/postgresql-common";

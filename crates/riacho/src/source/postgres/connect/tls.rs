@@ -2,7 +2,7 @@
 //!
 //! Handshakes of sessions are made here. The replication client makes its own, from the same files and modes.
 
-use super::{Env, Params, Server, needs_person};
+use super::{Env, Params, Server};
 use riacho_core::source::machine::Fault;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -81,19 +81,19 @@ impl Security {
             Some("verify-full") => TlsMode::VerifyFull,
             Some(_) => {
                 let modes = "disable, allow, prefer, require, verify-ca, verify-full";
-                return Err(needs_person(format!("`sslmode` is none of {modes}"), None));
+                return Err(Fault::evident(format!("`sslmode` is none of {modes}")));
             }
         };
         if asked_for_system && mode != TlsMode::VerifyFull {
             // Anybody can have a certificate that the system believes, so as libpq.
             let message = "`sslrootcert=system` says nothing without the name of the server";
-            return Err(needs_person(message, Some("use it with `sslmode=verify-full`")));
+            return Err(Fault::needs_person(message, "use it with `sslmode=verify-full`"));
         }
         // As libpq: who has roots wants them used.
         let mode = if mode == TlsMode::Require && given { TlsMode::VerifyCa } else { mode };
         let (certificate, key) = (path("sslcert", "postgresql.crt"), path("sslkey", "postgresql.key"));
         if certificate.is_none() && params.get("sslkey").is_some() || certificate.is_some() && key.is_none() {
-            return Err(needs_person("`sslcert` and `sslkey` go together", Some("give both or none")));
+            return Err(Fault::needs_person("`sslcert` and `sslkey` go together", "give both or none"));
         }
         let key = key.filter(|_| certificate.is_some());
         Ok(Self { mode, roots, certificate, key })
@@ -103,18 +103,19 @@ impl Security {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|err| needs_person(format!("TLS cannot be used: {err}"), None))?;
-        let inner = match self.mode {
-            TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => None,
-            TlsMode::VerifyCa | TlsMode::VerifyFull => {
-                let roots = Arc::new(self.root_certificates()?);
-                let verifier =
-                    WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-                Some(verifier.map_err(|err| {
-                    needs_person(format!("the root certificates cannot be used: {err}"), None)
-                })?)
-            }
-        };
+            .map_err(|err| Fault::evident(format!("TLS cannot be used: {err}")))?;
+        let inner =
+            match self.mode {
+                TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => None,
+                TlsMode::VerifyCa | TlsMode::VerifyFull => {
+                    let roots = Arc::new(self.root_certificates()?);
+                    let verifier =
+                        WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+                    Some(verifier.map_err(|err| {
+                        Fault::evident(format!("the root certificates cannot be used: {err}"))
+                    })?)
+                }
+            };
         let any_name = self.mode != TlsMode::VerifyFull;
         let verifier = Verifier { inner, any_name, provider, found: Arc::clone(found) };
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
@@ -133,15 +134,15 @@ impl Security {
 
     fn root_certificates(&self) -> Result<RootCertStore, Fault> {
         let file = self.root_file().ok_or_else(|| {
-            needs_person(
+            Fault::needs_person(
                 "the root certificates of this system are not found",
-                Some("name a file of them with `sslrootcert`"),
+                "name a file of them with `sslrootcert`",
             )
         })?;
         let mut roots = RootCertStore::empty();
         let (added, _) = roots.add_parsable_certificates(certificates(&file)?);
         if added == 0 {
-            return Err(needs_person(format!("{} has no root certificate", file.display()), None));
+            return Err(Fault::evident(format!("{} has no root certificate", file.display())));
         }
         Ok(roots)
     }
@@ -161,7 +162,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match certificates {
         Ok(found) if found.is_empty() => {
-            Err(needs_person(format!("{} has no certificate", file.display()), None))
+            Err(Fault::evident(format!("{} has no certificate", file.display())))
         }
         Ok(found) => Ok(found),
         Err(err) => Err(unreadable("certificate", file, &err)),
@@ -169,7 +170,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
 }
 
 fn unreadable(what: &str, file: &Path, err: &dyn std::fmt::Display) -> Fault {
-    needs_person(format!("the {what} {} cannot be used: {err}", file.display()), None)
+    Fault::evident(format!("the {what} {} cannot be used: {err}", file.display()))
 }
 
 /// Makes the handshakes of one connect.
@@ -198,7 +199,7 @@ impl MakeTls {
         let (asked, learns) = (security.clone(), Arc::clone(&found));
         let config = tokio::task::spawn_blocking(move || asked.config(&learns)).await;
         let config =
-            config.unwrap_or_else(|err| Err(needs_person(format!("TLS cannot be used: {err}"), None)))?;
+            config.unwrap_or_else(|err| Err(Fault::evident(format!("TLS cannot be used: {err}"))))?;
         Ok(Self { security, connector: Some(TlsConnector::from(Arc::new(config))), found })
     }
 
