@@ -12,3 +12,5 @@ pub mod key;
 pub mod postgres;
 /// SQLite: the SQL of triggers and reads, and values as JSON.
 pub mod sqlite;
+/// DynamoDB: its values, items and keys, the records of its streams, and what is asked of it.
+pub mod dynamodb;
