@@ -27,10 +27,14 @@ pub mod transport;
 pub mod http;
 /// How many connections there may be.
 pub mod limits;
+/// Signatures of what other programs push.
+pub mod webhook;
 /// What is counted.
 pub mod metrics;
 /// Lines of JSON events.
 mod json;
+/// TLS of our own HTTP clients.
+mod tls;
 /// The one place that reads the clock.
 pub mod clock;
 /// What went wrong, for callers.

@@ -99,7 +99,10 @@ impl Problem {
 
 /// A client for one command.
 pub(super) fn http() -> Result<reqwest::Client, Failure> {
+    let tls = crate::tls::believing_nobody().map_err(Failure::Failed)?;
     reqwest::Client::builder()
+        // Without it reqwest looks for a provider of cryptography of the process, and panics.
+        .tls_backend_preconfigured(tls)
         .connect_timeout(CONNECT_TIME_MAX)
         // A redirected POST becomes a GET, whose good answer would pass for that of the POST.
         .redirect(reqwest::redirect::Policy::none())

@@ -44,7 +44,7 @@ pub(super) enum Source {
 
 #[derive(Args, Debug)]
 pub(super) struct Tables {
-    /// The database: `sqlite:PATH` or `postgres://USER@HOST/DATABASE`.
+    /// The database: `sqlite:PATH`, `postgres://USER@HOST/DATABASE` or `dynamodb:TABLE`.
     database: String,
     /// A table, or a pattern with `*`; may be repeated. Without it, all that have a key.
     #[arg(long = "table", value_name = "NAME")]
@@ -90,6 +90,11 @@ fn sqlite_path(settings: SourceSettings) -> Result<PathBuf, Failure> {
         Database::Postgres(_) => {
             let text = "PostgreSQL needs no setup of its own: publication and slot are made when a source begins; \
                         `riacho source check` says what stands against it";
+            Err(Failure::Usage(text.to_owned()))
+        }
+        Database::DynamoDb(_) => {
+            let text = "DynamoDB needs no setup of its own but a stream of the table; `riacho source check` says whether \
+                        it is there";
             Err(Failure::Usage(text.to_owned()))
         }
     }

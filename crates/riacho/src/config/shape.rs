@@ -218,7 +218,7 @@ fn table(item: &serde_json::Value) -> Result<TableSettings, String> {
     }
     let object =
         item.as_object().ok_or("expected a name, or { table = NAME, ... }, in the list of tables")?;
-    let known = ["table", "as", "columns", "where"];
+    let known = ["table", "as", "columns", "where", "key"];
     if let Some(other) = object.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(format!("a table has no `{other}`; there are {}", known.join(", ")));
     }
@@ -228,17 +228,18 @@ fn table(item: &serde_json::Value) -> Result<TableSettings, String> {
             value.as_str().map(|text| Some(text.to_owned())).ok_or(format!("`{key}` of a table is a text"))
         }
     };
-    let columns = match object.get("columns") {
-        None => None,
+    let names = |key: &str| match object.get(key) {
+        None => Ok(None),
         Some(list) => {
-            let names = list
-                .as_array()
-                .and_then(|list| list.iter().map(|name| Some(name.as_str()?.to_owned())).collect());
-            Some(names.ok_or("`columns` of a table is a list of names")?)
+            let names = list.as_array();
+            let names =
+                names.and_then(|list| list.iter().map(|name| Some(name.as_str()?.to_owned())).collect());
+            names.map(Some).ok_or(format!("`{key}` of a table is a list of names"))
         }
     };
     let table = text("table")?.ok_or("`table` is missing: the name in the database")?;
-    Ok(TableSettings { table, name: text("as")?, columns, filter: text("where")? })
+    let (columns, key) = (names("columns")?, names("key")?);
+    Ok(TableSettings { table, name: text("as")?, columns, filter: text("where")?, key })
 }
 
 /// Takes a size: a whole number, alone or with one of `B`, `KB`, `MB`, `GB`, `TB` (powers of 1000), `KiB`, `MiB`, `GiB`,

@@ -2,8 +2,10 @@
 
 use super::{read::Values, shape::quoted};
 use crate::source::settings::{
-    Database, PostgresSettings, Secret, SourceSettings, SqliteSettings, TableSettings,
+    Changes, Database, DynamoDbSettings, FirstRows, PostgresSettings, Secret, SourceSettings, SqliteSettings,
+    TableSettings,
 };
+use crate::webhook::WebhookSecret;
 use riacho_core::name::StreamName;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -11,7 +13,7 @@ use std::fmt::Write as _;
 /// One source by flags or variables: `--source`, `--table`, `--setup`.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Given {
-    /// Where the rows come from: `sqlite:PATH`, `postgres://...`.
+    /// Where the rows come from: `sqlite:PATH`, `postgres://...`, `dynamodb:TABLE`.
     pub url: Option<String>,
     /// Names of tables.
     pub tables: Vec<String>,
@@ -34,7 +36,7 @@ impl Given {
     }
 }
 
-/// The source at `url`, `sqlite:PATH` or a URL of PostgreSQL, with these tables or all.
+/// The source at `url`, `sqlite:PATH`, a URL of PostgreSQL or `dynamodb:TABLE`, with these tables or all.
 ///
 /// # Errors
 /// What is wrong, as after the name of what was given.
@@ -43,8 +45,9 @@ pub(crate) fn source_of(url: &str, tables: &[String]) -> Result<SourceSettings, 
 }
 
 fn source_with(url: &str, tables: &[String], setup: bool) -> Result<SourceSettings, String> {
-    let tables = tables.iter().map(|table| TableSettings::all_of(table)).collect();
-    source(None, database_of(url, setup)?, tables)
+    let (database, named) = database_of(url, setup)?;
+    let tables = named.iter().chain(tables).map(|table| TableSettings::all_of(table)).collect();
+    source(None, database, tables)
 }
 
 /// The source of one `[[source]]`.
@@ -54,21 +57,76 @@ fn source_with(url: &str, tables: &[String], setup: bool) -> Result<SourceSettin
 pub(super) fn read(values: &Values) -> Result<SourceSettings, String> {
     let text = |name| values.find::<String>(name);
     let setup = values.find("source.setup").unwrap_or(false);
-    let database = match (text("source.sqlite"), text("source.postgres")) {
-        (Some(path), None) => Database::Sqlite(SqliteSettings { path: path.into(), setup }),
-        (None, Some(url)) => Database::Postgres(PostgresSettings {
+    let places = [text("source.sqlite"), text("source.postgres"), text("source.dynamodb")];
+    let database = match places {
+        [Some(path), None, None] => Database::Sqlite(SqliteSettings { path: path.into(), setup }),
+        [None, Some(url), None] => Database::Postgres(PostgresSettings {
             url: Secret(url),
             publication: text("source.publication"),
             slot: text("source.slot"),
         }),
-        (None, None) => {
+        [None, None, Some(region)] => Database::DynamoDb(dynamodb(region, values)?),
+        [None, None, None] => {
             return Err(
-                "says not where rows come from: `sqlite = \"PATH\"` or `postgres = \"URL\"`".to_owned()
+                "says not where rows come from: `sqlite = \"PATH\"`, `postgres = \"URL\"` or `dynamodb = \"REGION\"`"
+                    .to_owned(),
             );
         }
-        (Some(_), Some(_)) => return Err("has both `sqlite` and `postgres`; make it two sources".to_owned()),
+        _ => {
+            return Err("has more than one of `sqlite`, `postgres` and `dynamodb`; make it several".to_owned());
+        }
     };
     source(text("source.name"), database, values.find("source.tables").unwrap_or_default())
+}
+
+fn dynamodb(region: String, values: &Values) -> Result<DynamoDbSettings, String> {
+    let text = |name| values.find::<String>(name);
+    let secret = match (text("source.ingest_secret"), text("source.ingest_secret_file")) {
+        (Some(_), Some(_)) => return Err("has both `ingest_secret` and `ingest_secret_file`".to_owned()),
+        (Some(secret), None) => Some(secret),
+        (None, Some(path)) => {
+            let secret = std::fs::read_to_string(&path);
+            let secret = secret.map_err(|err| format!("the secret cannot be read from `{path}`: {err}"))?;
+            Some(secret.trim().to_owned())
+        }
+        (None, None) => None,
+    };
+    if secret.as_deref().is_some_and(|secret| WebhookSecret::parse(secret).is_err()) {
+        return Err("the secret for `/ingest` is not `whsec_` and 24 to 64 bytes in base64; to make one: \
+                    echo whsec_$(head -c 32 /dev/urandom | base64)"
+            .to_owned());
+    }
+    let changes = match text("source.changes").as_deref() {
+        Some("poll") => Changes::Poll,
+        Some("both") => Changes::Both,
+        Some(_) => Changes::Ingest,
+        None if secret.is_some() => Changes::Ingest,
+        None => Changes::Poll,
+    };
+    if changes.ingests() && secret.is_none() {
+        return Err(
+            "takes changes at `/ingest`, which needs `ingest_secret` or `ingest_secret_file`".to_owned()
+        );
+    }
+    let snapshot = match text("source.snapshot").as_deref() {
+        Some("import") => FirstRows::Import,
+        _ => FirstRows::Scan,
+    };
+    if snapshot == FirstRows::Import && secret.is_none() {
+        return Err("takes imported rows at `/ingest`, which needs `ingest_secret` or `ingest_secret_file`"
+            .to_owned());
+    }
+    let defaults = DynamoDbSettings::default();
+    Ok(DynamoDbSettings {
+        region: Some(region).filter(|region| region != ANY_REGION),
+        endpoint: text("source.endpoint"),
+        profile: text("source.profile"),
+        changes,
+        snapshot,
+        secret: secret.map(Secret),
+        poll: values.find("source.poll").unwrap_or(defaults.poll),
+        rcu_max: values.find::<u64>("source.rcu_max").and_then(|units| u32::try_from(units).ok()),
+    })
 }
 
 fn source(
@@ -76,12 +134,17 @@ fn source(
     database: Database,
     mut tables: Vec<TableSettings>,
 ) -> Result<SourceSettings, String> {
-    let name = name.unwrap_or_else(|| name_of(&database));
+    let name = name.unwrap_or_else(|| name_of(&database, &tables));
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(good) {
         return Err(format!(
             "the name `{name}` is not made of 1 to {NAME_BYTES_MAX} small letters, digits and `_`; give it one with `name`"
         ));
+    }
+    if let Database::DynamoDb(_) = &database {
+        check_dynamodb_tables(&tables)?;
+    } else if tables.iter().any(|table| table.key.is_some()) {
+        return Err("`key` of a table is for DynamoDB only: the database says what a key is".to_owned());
     }
     if tables.is_empty() {
         tables.push(TableSettings::all_of("*"));
@@ -98,8 +161,36 @@ fn source(
     Ok(SourceSettings { name: name.into(), database, tables })
 }
 
-// `sqlite:PATH`, or a URL of PostgreSQL.
-fn database_of(url: &str, setup: bool) -> Result<Database, String> {
+// To read a table costs money: each is named.
+fn check_dynamodb_tables(tables: &[TableSettings]) -> Result<(), String> {
+    if tables.is_empty() || tables.iter().any(TableSettings::is_pattern) {
+        return Err("names of DynamoDB's tables stand in `tables` (or after `dynamodb:`), without patterns"
+            .to_owned());
+    }
+    if let Some(table) = tables.iter().find(|table| table.filter.is_some()) {
+        let name = &table.table;
+        return Err(format!(
+            "`where` of `{name}` is not for DynamoDB; readers say which rows they want with `where`"
+        ));
+    }
+    match tables.iter().find(|table| table.key.as_ref().is_some_and(|key| !(1..=2).contains(&key.len()))) {
+        Some(table) => {
+            Err(format!("`key` of `{}` is one or two names of attributes, hash first", table.table))
+        }
+        None => Ok(()),
+    }
+}
+
+// `sqlite:PATH`, a URL of PostgreSQL, or `dynamodb:TABLE,...`; and the tables that it names.
+fn database_of(url: &str, setup: bool) -> Result<(Database, Vec<String>), String> {
+    if let Some(tables) = url.strip_prefix("dynamodb:") {
+        let tables = tables.split(',').map(str::trim).filter(|table| !table.is_empty());
+        return Ok((Database::DynamoDb(DynamoDbSettings::default()), tables.map(str::to_owned).collect()));
+    }
+    database_at(url, setup).map(|database| (database, Vec::new()))
+}
+
+fn database_at(url: &str, setup: bool) -> Result<Database, String> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         if !path.is_empty() {
@@ -116,12 +207,15 @@ fn database_of(url: &str, setup: bool) -> Result<Database, String> {
         Some((scheme, (_, host))) => format!("{scheme}://***@{host}"),
         None => url.to_owned(),
     };
-    Err(format!("expected something like sqlite:shop.db or postgres://user@host/shop, got `{shown}`"))
+    Err(format!(
+        "expected something like sqlite:shop.db, postgres://user@host/shop or dynamodb:orders, got `{shown}`"
+    ))
 }
 
-// What a source is called that was given no name: after its file or database.
-fn name_of(database: &Database) -> String {
+// What a source is called that was given no name: after its file, database or first table.
+fn name_of(database: &Database, tables: &[TableSettings]) -> String {
     let text = match database {
+        Database::DynamoDb(_) => tables.first().map(|table| table.table.clone()).unwrap_or_default(),
         Database::Sqlite(sqlite) => {
             sqlite.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
         }
@@ -149,6 +243,23 @@ pub(super) fn toml(source: &SourceSettings) -> String {
             line("sqlite", &sqlite.path.to_string_lossy());
             let _ = writeln!(out, "setup = {}", sqlite.setup);
         }
+        Database::DynamoDb(dynamodb) => {
+            line("dynamodb", dynamodb.region.as_deref().unwrap_or(ANY_REGION));
+            let texts =
+                [("endpoint", dynamodb.endpoint.as_deref()), ("profile", dynamodb.profile.as_deref())];
+            let secret = dynamodb.secret.as_ref().map(|_| "***");
+            for (name, value) in texts.into_iter().chain([("ingest_secret", secret)]) {
+                if let Some(value) = value {
+                    line(name, value);
+                }
+            }
+            line("changes", dynamodb.changes.as_str());
+            line("snapshot", dynamodb.snapshot.as_str());
+            line("poll", &format!("{}ms", dynamodb.poll.as_millis()));
+            if let Some(units) = dynamodb.rcu_max {
+                let _ = writeln!(out, "rcu_max = {units}");
+            }
+        }
         Database::Postgres(postgres) => {
             line("postgres", &without_password(&postgres.url.0));
             for (name, value) in [("publication", &postgres.publication), ("slot", &postgres.slot)] {
@@ -172,9 +283,20 @@ pub(super) fn json(source: &SourceSettings) -> serde_json::Value {
             "publication": postgres.publication,
             "slot": postgres.slot,
         }),
+        Database::DynamoDb(dynamodb) => json!({
+            "dynamodb": dynamodb.region.as_deref().unwrap_or(ANY_REGION),
+            "endpoint": dynamodb.endpoint,
+            "profile": dynamodb.profile,
+            "ingest_secret": dynamodb.secret.as_ref().map(|_| "***"),
+            "changes": dynamodb.changes.as_str(),
+            "snapshot": dynamodb.snapshot.as_str(),
+            "poll_ms": dynamodb.poll.as_millis() as u64,
+            "rcu_max": dynamodb.rcu_max,
+        }),
     };
     let tables = source.tables.iter().map(|table| {
-        json!({ "table": table.table, "as": table.name, "columns": table.columns, "where": table.filter })
+        let TableSettings { table, name, columns, filter, key } = table;
+        json!({ "table": table, "as": name, "columns": columns, "where": filter, "key": key })
     });
     let mut json = json!({ "name": &*source.name, "tables": tables.collect::<Vec<_>>() });
     if let (Some(json), serde_json::Value::Object(at)) = (json.as_object_mut(), at) {
@@ -184,8 +306,8 @@ pub(super) fn json(source: &SourceSettings) -> serde_json::Value {
 }
 
 fn table_toml(table: &TableSettings) -> String {
-    let TableSettings { table, name, columns, filter } = table;
-    if name.is_none() && columns.is_none() && filter.is_none() {
+    let TableSettings { table, name, columns, filter, key } = table;
+    if name.is_none() && columns.is_none() && filter.is_none() && key.is_none() {
         return quoted(table);
     }
     let mut parts = vec![format!("table = {}", quoted(table))];
@@ -194,6 +316,7 @@ fn table_toml(table: &TableSettings) -> String {
         |columns: &Vec<String>| columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
     parts.extend(columns.as_ref().map(|columns| format!("columns = [{}]", list(columns))));
     parts.extend(filter.as_ref().map(|filter| format!("where = {}", quoted(filter))));
+    parts.extend(key.as_ref().map(|key| format!("key = [{}]", list(key))));
     format!("{{ {} }}", parts.join(", "))
 }
 
@@ -218,5 +341,7 @@ fn without_password(url: &str) -> String {
     out
 }
 
+// What stands in the place of a region to have it found.
+const ANY_REGION: &str = "default";
 // What PostgreSQL has room for in the name of a slot, with ours before it.
 const NAME_BYTES_MAX: usize = 40;

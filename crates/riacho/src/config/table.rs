@@ -9,6 +9,7 @@ use super::{
     rules::StreamRules,
     shape::{Setting, Shape, Value, bytes, count, millis, parse_filter},
 };
+use crate::source::settings::{Changes, FirstRows};
 use std::{path::PathBuf, time::Duration};
 use tracing_subscriber::filter::Targets;
 
@@ -345,7 +346,8 @@ pub(super) static SOURCES: &[Setting] = &[
         default: "",
         shape: Shape::Tables,
         doc: "Names of tables, or patterns with `*`; without it, all that have a key. Instead of a name may stand \
-              `{ table = \"orders\", as = \"shop_orders\", columns = [\"id\", \"total\"], where = \"total > 0\" }`.",
+              `{ table = \"orders\", as = \"shop_orders\", columns = [\"id\", \"total\"], where = \"total > 0\" }`; for \
+              DynamoDB without patterns and `where`, and where nobody describes the table with `key = [\"id\"]`.",
     },
     Setting {
         name: "source.setup",
@@ -369,6 +371,71 @@ pub(super) static SOURCES: &[Setting] = &[
         shape: Shape::Name,
         doc: "PostgreSQL: the replication slot. Without it `riacho_NAME`. It is made where it is missing.",
     },
+    Setting {
+        name: "source.dynamodb",
+        flag: None,
+        default: "",
+        shape: Shape::Name,
+        doc: "Tables of DynamoDB: their region, or `default` to have it found as the AWS tools do (environment, profile, \
+              instance). Credentials always are.",
+    },
+    Setting {
+        name: "source.endpoint",
+        flag: None,
+        default: "",
+        shape: Shape::Url,
+        doc: "DynamoDB: the URL of the service, of an emulator for instance. Without it, `AWS_ENDPOINT_URL`, or the region's.",
+    },
+    Setting {
+        name: "source.profile",
+        flag: None,
+        default: "",
+        shape: Shape::Name,
+        doc: "DynamoDB: a profile of the AWS configuration files. Without it, `AWS_PROFILE`, or none.",
+    },
+    Setting {
+        name: "source.changes",
+        flag: None,
+        default: "",
+        shape: Shape::Word(&Changes::WORDS),
+        doc: "DynamoDB: `poll`: its stream is read. `ingest`: a Lambda function pushes them to `/ingest/dynamodb/NAME`. `both`: \
+              either way; the same change twice is one. Without it: `ingest` where there is a secret for it, else `poll`.",
+    },
+    Setting {
+        name: "source.ingest_secret",
+        flag: None,
+        default: "",
+        shape: Shape::Name,
+        doc: "DynamoDB: what signs requests to `/ingest`: `whsec_` and at least 24 bytes in base64 (Standard Webhooks).",
+    },
+    Setting {
+        name: "source.ingest_secret_file",
+        flag: None,
+        default: "",
+        shape: Shape::Path,
+        doc: "DynamoDB: a file with that secret.",
+    },
+    Setting {
+        name: "source.snapshot",
+        flag: None,
+        default: "scan",
+        shape: Shape::Word(&FirstRows::WORDS),
+        doc: "DynamoDB: where the first rows come from. `scan`: the table is scanned. `import`: by `riacho source import`.",
+    },
+    Setting {
+        name: "source.poll",
+        flag: None,
+        default: "250ms",
+        shape: millis(200, 60_000),
+        doc: "DynamoDB: how long a shard without news is left alone. Each question is billed.",
+    },
+    Setting {
+        name: "source.rcu_max",
+        flag: None,
+        default: "",
+        shape: count(1, 10_000_000),
+        doc: "DynamoDB: read capacity units per second that a scan takes at most. Without it, what the table gives.",
+    },
 ];
 
 /// One source by flags; more of them, and more about them, stand in the file.
@@ -377,8 +444,8 @@ pub static SOURCE: Setting = Setting {
     flag: Some("source"),
     default: "",
     shape: Shape::Url,
-    doc: "A database whose tables are served live: `sqlite:PATH` or `postgres://USER@HOST/DATABASE`. Several stand in the \
-          file, as `[[source]]`.",
+    doc: "A database whose tables are served live: `sqlite:PATH`, `postgres://USER@HOST/DATABASE` or `dynamodb:TABLE`. \
+          Several stand in the file, as `[[source]]`.",
 };
 
 /// Its tables.

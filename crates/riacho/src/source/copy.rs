@@ -11,7 +11,10 @@ use crate::{
     log::{Becomes, Note, SourceChange, Transaction},
     rows::Snapshot,
 };
-use riacho_core::source::machine::{Fault, Input};
+use riacho_core::{
+    name::StreamName,
+    source::machine::{Fault, Input},
+};
 use std::io;
 use tokio::task::JoinSet;
 
@@ -126,25 +129,13 @@ impl<'a> Copying<'a> {
         }
         if let Some(seen) = self.seen.take() {
             // Of rows that come by this very copy nothing is asked.
-            let ours = self.sink.rows().snapshot(&self.table.stream).map_err(|err| unread(&err))?;
-            let mut sorted = blocking(move || seen.sorted()).await?.map_err(|err| unsorted(&err))?;
-            let mut after: Option<Box<str>> = None;
-            loop {
-                let (at, ours) = (after.take(), ours.clone());
-                let page = blocking(move || absent(&ours, at.as_deref(), sorted)).await??;
-                sorted = page.sorted;
-                after = page.last;
-                for key in page.absent {
-                    self.bytes += key.len();
-                    let table = self.table.stream.clone();
-                    self.pending.push(SourceChange { table, key, becomes: Becomes::Gone });
-                }
-                if after.is_none() {
-                    break;
-                }
+            let mut absents = Absents::of(self.sink, self.table, seen).await?;
+            while let Some(gone) = absents.next().await? {
                 if self.bytes >= DIFFERENCE_BYTES_MAX {
                     self.commit(Vec::new()).await?;
                 }
+                self.bytes += gone.iter().map(|change| change.key.len()).sum::<usize>();
+                self.pending.extend(gone);
             }
         }
         Ok(())
@@ -202,25 +193,63 @@ impl<'a> Copying<'a> {
     }
 }
 
-/// Keys of ours that were not read.
-struct Absent {
-    absent: Vec<Box<str>>,
-    sorted: Sorted,
-    /// Our last key that was looked at; none where there are no more.
-    last: Option<Box<str>>,
+/// Rows of ours that a copy did not read, as they were when it ended: page by page, in the order of keys.
+pub(super) struct Absents {
+    ours: Snapshot,
+    table: StreamName,
+    /// None only while it is asked elsewhere.
+    sorted: Option<Sorted>,
+    /// Our last key that was looked at.
+    after: Option<Box<str>>,
+    done: bool,
 }
 
-fn absent(ours: &Snapshot, after: Option<&str>, mut sorted: Sorted) -> Result<Absent, Fault> {
+impl Absents {
+    /// Rows of `table` whose keys are not among `seen`.
+    ///
+    /// # Errors
+    /// Where our rows, or what was seen, cannot be read.
+    pub(super) async fn of(sink: &Sink, table: &TableOf, seen: Seen) -> Result<Self, Fault> {
+        let ours = sink.rows().snapshot(&table.stream).map_err(|err| unread(&err))?;
+        let sorted = blocking(move || seen.sorted()).await?.map_err(|err| unsorted(&err))?;
+        Ok(Self { ours, table: table.stream.clone(), sorted: Some(sorted), after: None, done: false })
+    }
+
+    /// The next page: that they are gone; none after the last.
+    ///
+    /// # Errors
+    /// As [`Absents::of`].
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<SourceChange>>, Fault> {
+        let Some(sorted) = self.sorted.take().filter(|_| !self.done) else { return Ok(None) };
+        let (ours, table, after) = (self.ours.clone(), self.table.clone(), self.after.take());
+        let (gone, sorted, last) =
+            blocking(move || absent(&ours, &table, after.as_deref(), sorted)).await??;
+        (self.done, self.after, self.sorted) = (last.is_none(), last, Some(sorted));
+        Ok(Some(gone))
+    }
+}
+
+type AbsentPage = (Vec<SourceChange>, Sorted, Option<Box<str>>);
+
+fn absent(
+    ours: &Snapshot,
+    table: &StreamName,
+    after: Option<&str>,
+    mut sorted: Sorted,
+) -> Result<AbsentPage, Fault> {
     let (mut absent, mut failed) = (Vec::new(), None);
     let visited = ours.visit(after, PAGE_BYTES, |row| match sorted.has(row.key) {
         Ok(true) => {}
-        Ok(false) => absent.push(row.key.into()),
+        Ok(false) => {
+            let (table, key) = (table.clone(), row.key.into());
+            absent.push(SourceChange { table, key, becomes: Becomes::Gone });
+        }
         Err(err) => failed = Some(err),
     });
     let visited = visited.map_err(|err| unread(&err))?;
     match failed {
         Some(err) => Err(unsorted(&err)),
-        None => Ok(Absent { absent, sorted, last: visited.last.filter(|_| !visited.done) }),
+        None => Ok((absent, sorted, visited.last.filter(|_| !visited.done))),
     }
 }
 
@@ -235,7 +264,7 @@ pub(crate) fn unread(err: &dyn std::error::Error) -> Fault {
     Fault::passing(format!("our own rows cannot be read: {err}"))
 }
 
-fn unsorted(err: &io::Error) -> Fault {
+pub(super) fn unsorted(err: &io::Error) -> Fault {
     let message = format!("keys of a copy cannot be sorted in the directory for temporary files: {err}");
     Fault::passing(message).with_remedy("make room there, or set TMPDIR")
 }
@@ -244,6 +273,6 @@ fn unsorted(err: &io::Error) -> Fault {
 const PART_BYTES: usize = 1024 * 1024;
 const PART_ROWS: usize = 8192;
 // Differences of a table that has readers are told together up to here.
-const DIFFERENCE_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(super) const DIFFERENCE_BYTES_MAX: usize = 8 * 1024 * 1024;
 // Bytes of our rows that are looked at in one go.
 const PAGE_BYTES: usize = 512 * 1024;

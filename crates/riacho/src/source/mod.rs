@@ -16,17 +16,22 @@ mod seen;
 pub mod sqlite;
 /// PostgreSQL: its write-ahead log, decoded.
 pub(crate) mod postgres;
+/// DynamoDB: its tables and their streams.
+pub mod dynamodb;
 /// What stands against a source.
 mod finding;
 /// All sources of a server.
 mod sources;
 
 pub use finding::Finding;
-pub use settings::{Database, PostgresSettings, SourceSettings, SqliteSettings, TableSettings};
+pub use settings::{
+    Database, DynamoDbSettings, PostgresSettings, SourceSettings, SqliteSettings, TableSettings,
+};
 pub use sink::{Sink, TableOf};
-pub use sources::{Reload, SourceInfo, Sources, TableInfo};
+pub use sources::{Door, Reload, SourceInfo, Sources, TableInfo};
 
 use riacho_core::source::machine::Fault;
+use tokio::sync::mpsc;
 
 /// What reads one database, until something fails.
 pub(crate) enum Reader {
@@ -34,6 +39,8 @@ pub(crate) enum Reader {
     Sqlite(sqlite::SqliteReader),
     /// A database of PostgreSQL.
     Postgres(Box<postgres::PostgresReader>),
+    /// Tables of DynamoDB.
+    DynamoDb(Box<dynamodb::DynamoDbReader>),
 }
 
 /// What stands against a source, and what would be better otherwise; empty where all is well. Nothing is changed.
@@ -48,15 +55,20 @@ pub async fn check(settings: &SourceSettings) -> Vec<Finding> {
         Database::Postgres(postgres) => {
             postgres::check::check(postgres, &settings.tables, &settings.name).await
         }
+        Database::DynamoDb(dynamodb) => dynamodb::check(dynamodb, &settings.tables).await,
     }
 }
 
 impl Reader {
-    fn new(settings: &SourceSettings) -> Self {
+    fn new(settings: &SourceSettings, pushes: mpsc::Receiver<dynamodb::Push>) -> Self {
         match &settings.database {
             Database::Postgres(postgres) => {
                 let reader = postgres::PostgresReader::new(postgres.clone(), settings.tables.clone());
                 Self::Postgres(Box::new(reader))
+            }
+            Database::DynamoDb(dynamodb) => {
+                let reader = dynamodb::DynamoDbReader::new(dynamodb.clone(), settings.tables.clone(), pushes);
+                Self::DynamoDb(Box::new(reader))
             }
             Database::Sqlite(sqlite) => {
                 Self::Sqlite(sqlite::SqliteReader::new(sqlite.clone(), settings.tables.clone()))
@@ -70,6 +82,7 @@ impl Reader {
         match self {
             Self::Sqlite(reader) => reader.read(sink).await,
             Self::Postgres(reader) => reader.read(sink).await,
+            Self::DynamoDb(reader) => reader.read(sink).await,
         }
     }
 }

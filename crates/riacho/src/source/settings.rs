@@ -4,6 +4,7 @@ use std::{
     fmt::{self, Debug, Formatter},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 /// One `[[source]]`.
@@ -24,6 +25,8 @@ pub enum Database {
     Sqlite(SqliteSettings),
     /// A database of PostgreSQL.
     Postgres(PostgresSettings),
+    /// Tables of DynamoDB.
+    DynamoDb(DynamoDbSettings),
 }
 
 /// A file of SQLite.
@@ -44,6 +47,99 @@ pub struct PostgresSettings {
     pub publication: Option<String>,
     /// The replication slot; none: one named after the source.
     pub slot: Option<String>,
+}
+
+/// Tables of DynamoDB.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DynamoDbSettings {
+    /// The region; none: as the AWS tools find it.
+    pub region: Option<String>,
+    /// The URL of the service; none: as the AWS tools find it.
+    pub endpoint: Option<String>,
+    /// The profile of the AWS configuration files; none: as the AWS tools find it.
+    pub profile: Option<String>,
+    /// Which way changes come.
+    pub changes: Changes,
+    /// Where the first rows come from.
+    pub snapshot: FirstRows,
+    /// What signs what is pushed to `/ingest`; needed where anything is.
+    pub secret: Option<Secret>,
+    /// How long a shard without news is left alone.
+    pub poll: Duration,
+    /// Read capacity units per second that a scan may take; none: what the table gives.
+    pub rcu_max: Option<u32>,
+}
+
+/// Which way the changes of a table of DynamoDB come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Changes {
+    /// Its stream is read.
+    Poll,
+    /// Its stream triggers a function that pushes them.
+    Ingest,
+    /// Both: the same change twice is one.
+    Both,
+}
+
+/// Where the first rows of a table of DynamoDB come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstRows {
+    /// The table is scanned.
+    Scan,
+    /// They are imported.
+    Import,
+}
+
+impl Changes {
+    /// The words for it in the configuration, in the order of [`Changes`].
+    pub const WORDS: [&str; 3] = ["poll", "ingest", "both"];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::Ingest => "ingest",
+            Self::Both => "both",
+        }
+    }
+
+    /// Whether streams are read.
+    pub fn polls(self) -> bool {
+        self != Self::Ingest
+    }
+
+    /// Whether changes are pushed.
+    pub fn ingests(self) -> bool {
+        self != Self::Poll
+    }
+}
+
+impl FirstRows {
+    /// The words for it in the configuration, in the order of [`FirstRows`].
+    pub const WORDS: [&str; 2] = ["scan", "import"];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scan => "scan",
+            Self::Import => "import",
+        }
+    }
+}
+
+impl Default for DynamoDbSettings {
+    fn default() -> Self {
+        Self {
+            region: None,
+            endpoint: None,
+            profile: None,
+            changes: Changes::Poll,
+            snapshot: FirstRows::Scan,
+            secret: None,
+            poll: Duration::from_millis(250),
+            rcu_max: None,
+        }
+    }
 }
 
 /// A text that may hold a password: nothing prints it.
@@ -67,6 +163,8 @@ pub struct TableSettings {
     pub columns: Option<Vec<String>>,
     /// The rows that are read: an SQL expression, judged by the database.
     pub filter: Option<String>,
+    /// DynamoDB: the names of the key's attributes, hash first, for a table nobody describes. Otherwise none.
+    pub key: Option<Vec<String>>,
 }
 
 impl Database {
@@ -75,6 +173,7 @@ impl Database {
         match self {
             Self::Sqlite(_) => "sqlite",
             Self::Postgres(_) => "postgres",
+            Self::DynamoDb(_) => "dynamodb",
         }
     }
 }
@@ -82,7 +181,7 @@ impl Database {
 impl TableSettings {
     /// All of the table, or of the tables, `table`.
     pub fn all_of(table: &str) -> Self {
-        Self { table: table.to_owned(), name: None, columns: None, filter: None }
+        Self { table: table.to_owned(), name: None, columns: None, filter: None, key: None }
     }
 
     /// Whether it is for more tables than one.

@@ -1,12 +1,14 @@
 //! All sources of a server: a task each, started, replaced and stopped.
 
 use super::{
-    Reader, Sink, SourceSettings,
+    Database, Reader, Sink, SourceSettings,
+    dynamodb::{DynamoDbReader, Push},
     sink::{Board, Lag},
 };
 use crate::{
     clock,
     log::{Log, Note, SourceWrite},
+    webhook::WebhookSecret,
 };
 use riacho_core::{
     source::machine::{Fault, Input, Output, State, TableState},
@@ -40,6 +42,7 @@ struct Running {
     settings: SourceSettings,
     board: Arc<Board>,
     commands: mpsc::Sender<Command>,
+    pushes: mpsc::Sender<Push>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -49,6 +52,15 @@ struct Running {
 enum Command {
     Pause,
     Resume,
+}
+
+/// Where a source is pushed to.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// What signs what is pushed.
+    pub secret: WebhookSecret,
+    /// What is pushed; while the source cannot take it, it waits, and who pushes with it.
+    pub pushes: mpsc::Sender<Push>,
 }
 
 /// What is known of one source.
@@ -199,6 +211,15 @@ impl Sources {
         self.command(name, Command::Resume).await
     }
 
+    /// Where changes are pushed to the source `name`; none where it takes none, or there is none.
+    pub fn door(&self, name: &str) -> Option<Door> {
+        let running = self.lock();
+        let source = running.get(name)?;
+        let Database::DynamoDb(settings) = &source.settings.database else { return None };
+        let secret = WebhookSecret::parse(&settings.secret.as_ref()?.0).ok()?;
+        Some(Door { secret, pushes: source.pushes.clone() })
+    }
+
     async fn command(&self, name: &str, command: Command) -> bool {
         let commands = self.lock().get(name).map(|source| source.commands.clone());
         match commands {
@@ -228,9 +249,10 @@ impl Running {
         let (stop, stopped) = watch::channel(false);
         let sink = Sink::new(log, Arc::clone(&settings.name), Arc::clone(&board));
         sink.expect(&settings.tables);
-        let reader = Reader::new(&settings);
+        let (pushes, pushed) = mpsc::channel(DynamoDbReader::PUSHES_MAX);
+        let reader = Reader::new(&settings, pushed);
         let task = tokio::spawn(drive(reader, sink, Arc::clone(&board), received, stopped));
-        Self { settings, board, commands, stop, task }
+        Self { settings, board, commands, pushes, stop, task }
     }
 
     async fn stop(self) {

@@ -492,6 +492,7 @@ fn sources_are_read_with_all_that_is_said_of_their_tables() {
         name: Some("staff".into()),
         columns: Some(vec!["id".into(), "name".into()]),
         filter: Some("active".into()),
+        key: None,
     };
     assert_eq!(crm.tables, [TableSettings::all_of("sales.*"), staff]);
     // Nobody who looks at the configuration learns the password, and what is printed says the same otherwise.

@@ -24,6 +24,8 @@ pub mod record;
 pub mod answer;
 /// What the service is asked.
 pub mod request;
+/// The shards of a stream: which are read, and when.
+pub mod shards;
 /// Lines of an export to S3.
 pub mod export;
 /// Members of JSON that was read.

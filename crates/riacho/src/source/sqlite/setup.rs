@@ -150,7 +150,7 @@ fn chosen(file: &File, wanted: &[String]) -> Result<Vec<Table>, Fault> {
     let names = catalog::names(file)?;
     let mut tables: Vec<Table> = Vec::new();
     for wanted in wanted {
-        let settings = TableSettings { table: wanted.clone(), name: None, columns: None, filter: None };
+        let settings = TableSettings::all_of(wanted);
         let pattern = settings.is_pattern();
         let meant: Vec<String> = match pattern {
             true => names.iter().filter(|name| settings.matches(name)).cloned().collect(),

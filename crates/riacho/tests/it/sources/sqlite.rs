@@ -104,7 +104,7 @@ impl Shop {
 }
 
 fn table(name: &str) -> TableSettings {
-    TableSettings { table: name.to_owned(), name: None, columns: None, filter: None }
+    TableSettings::all_of(name)
 }
 
 /// Runs `sql` in SQLite's shell.
@@ -373,6 +373,7 @@ async fn columns_and_filters_are_the_databases_work() {
         name: Some("mine".to_owned()),
         columns: Some(vec!["item".to_owned()]),
         filter: Some("item <> 'milk' -- not milk".to_owned()),
+        key: None,
     };
     let shop = Shop::with(ORDERS, vec![wanted], true).await;
     let mut page = shop.read("mine").await;

@@ -3,6 +3,7 @@
 //! Handshakes of sessions are made here. The replication client makes its own, from the same files and modes.
 
 use super::{Env, Params, Server};
+use crate::tls::SYSTEM_ROOTS;
 use riacho_core::source::machine::Fault;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -373,8 +374,3 @@ impl ServerCertVerifier for Verifier {
 }
 
 // Of Debian and Alpine, of Fedora, of openSUSE.
-const SYSTEM_ROOTS: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-];
