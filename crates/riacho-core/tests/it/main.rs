@@ -29,5 +29,9 @@ mod postgres_values;
 mod source;
 /// Changes and copies of PostgreSQL, stitched.
 mod stitch;
+/// What DynamoDB says and is asked: recordings of emulators, documented shapes, and what is wrong.
+mod dynamodb;
+/// Numbers, items, keys and types of DynamoDB: properties.
+mod dynamodb_values;
 /// States of a source.
 mod source_machine;
