@@ -74,6 +74,12 @@ fn tables_and_streams_are_described() {
         let iterator = Iterator::parse(&recorded(&format!("{emulator}-get-shard-iterator"))).unwrap();
         assert!(iterator.iterator.starts_with("arn:aws:dynamodb:"), "{emulator}");
     }
+    let mut disabled = read(&String::from_utf8(recorded("moto-describe-table")).unwrap());
+    disabled["Table"]["StreamSpecification"]["StreamEnabled"] = json!(false);
+    disabled["Table"]["TableId"] = json!("12345a12-abcd-123a-ab12-1234abc12345");
+    let disabled = Table::parse(&bytes(&disabled)).unwrap();
+    assert_eq!(disabled.stream, None, "its last stream is still named");
+    assert_eq!(disabled.id.as_deref(), Some("12345a12-abcd-123a-ab12-1234abc12345"));
     let closed = StreamPage::parse(&recorded("local-describe-stream-closed")).unwrap();
     assert_eq!(&*closed.status, "DISABLED");
     assert_eq!(closed.shards[0].ends, "9".parse().ok(), "zeros before it do not count");
