@@ -10,6 +10,8 @@ mod test;
 mod setup;
 /// Versions of PostgreSQL for the tests.
 mod postgres;
+/// Emulators of DynamoDB for the tests.
+mod dynamodb;
 /// Rules of the repository that no compiler checks.
 mod tidy;
 /// Short runs of the fuzz targets.

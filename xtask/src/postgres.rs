@@ -31,11 +31,7 @@ fn install_one(version: &str, sha256: &str) -> Result<()> {
     eprintln!("installing PostgreSQL {version} in {}", place.display());
     let fetched = versions.join("fetched");
     for directory in [&place, &fetched] {
-        if directory.exists() {
-            fs::remove_dir_all(directory)
-                .with_context(|| format!("failed to remove {}", directory.display()))?;
-        }
-        fs::create_dir_all(directory).with_context(|| format!("failed to create {}", directory.display()))?;
+        emptied(directory)?;
     }
     let archive = fetch(version, sha256, &fetched)?;
     run_command(
@@ -48,6 +44,14 @@ fn install_one(version: &str, sha256: &str) -> Result<()> {
     }
     fs::remove_dir_all(&fetched).with_context(|| format!("failed to remove {}", fetched.display()))?;
     fs::write(&stamp, version).with_context(|| format!("failed to write {}", stamp.display()))
+}
+
+/// Makes a directory, with nothing in it.
+pub(crate) fn emptied(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).with_context(|| format!("failed to remove {}", directory.display()))?;
+    }
+    fs::create_dir_all(directory).with_context(|| format!("failed to create {}", directory.display()))
 }
 
 /// The archive of one version, in `directory`.

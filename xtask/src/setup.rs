@@ -1,11 +1,11 @@
-//! What the machine needs for the tests: Debian packages, the node modules of the browser tests, and other versions of
-//! PostgreSQL.
+//! What the machine needs for the tests: Debian packages, the node modules of the browser tests, other versions of
+//! PostgreSQL, and emulators of DynamoDB.
 //!
 //! Only what is missing is installed, and only as root; otherwise it is named and nothing is changed.
 
 use crate::{
     command::{command, output, run as run_command, succeeds},
-    postgres,
+    dynamodb, postgres,
 };
 use anyhow::{Result, bail};
 use std::{
@@ -27,13 +27,17 @@ impl Display for Missing {
 impl Error for Missing {}
 
 pub(crate) fn run() -> Result<()> {
-    let missing: Vec<_> = PROGRAMS
+    let mut missing: Vec<_> = PROGRAMS
         .iter()
         .filter(|(_, places)| {
             !places.iter().any(|place| Path::new(place).exists() || succeeds(place, &["--version"]))
         })
         .map(|(package, _)| *package)
         .collect();
+    // Debian's Python comes without what makes an environment.
+    if !succeeds("python3", &["-c", "import ensurepip, venv"]) {
+        missing.push("python3-venv");
+    }
     if !missing.is_empty() {
         if output("id", &["-u"])?.trim() != "0" {
             return Err(Missing(missing).into());
@@ -48,7 +52,8 @@ pub(crate) fn run() -> Result<()> {
     let mut npm =
         command("npm", &["--prefix", "tests/browser", "ci", "--no-audit", "--no-fund", "--loglevel=error"]);
     run_command(npm.env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))?;
-    postgres::install()
+    postgres::install()?;
+    dynamodb::install()
 }
 
 /// Installs Debian packages, as root.
@@ -68,8 +73,10 @@ fn apt() -> std::process::Command {
 /// Debian packages, and where to find what is in them.
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("chromium", &["/usr/bin/chromium"]),
+    // Runs DynamoDB Local, and compiles the few lines that keep it on this machine.
+    ("default-jdk-headless", &["javac"]),
     ("haproxy", &["/usr/sbin/haproxy"]),
-    // Fetches other versions of PostgreSQL.
+    // Fetches other versions of PostgreSQL, and DynamoDB Local.
     ("maven", &["mvn"]),
     ("nginx-light", &["/usr/sbin/nginx"]),
     ("nodejs", &["node"]),
