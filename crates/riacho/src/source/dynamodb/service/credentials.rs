@@ -8,7 +8,7 @@ use bytes::Bytes;
 use reqsign_aws_v4::{
     AssumeRoleCredentialProvider, AssumeRoleWithWebIdentityCredentialProvider, Credential,
     ECSCredentialProvider, EnvCredentialProvider, IMDSv2CredentialProvider, ProcessCredentialProvider,
-    RequestSigner, SSOCredentialProvider, StaticCredentialProvider,
+    ProfileCredentialProvider, RequestSigner, SSOCredentialProvider,
 };
 use reqsign_core::{
     CommandExecute, CommandOutput, Context, Error, FileRead, HttpSend, ProvideCredentialDyn, Result, Signer,
@@ -82,7 +82,7 @@ fn of_profile(
         };
         let source = match (get("source_profile"), get("credential_source").as_deref()) {
             // A profile may name itself: the role is assumed with its own keys.
-            (Some(source), _) if source == name => keys(get),
+            (Some(source), _) if source == name => keys(name, get),
             (Some(source), _) => of_profile(found, &source, region, context, depth)?,
             (None, Some("Environment")) => Some(Way::new("the environment", EnvCredentialProvider::new())),
             (None, Some("EcsContainer")) => Some(Way::new("the container", ECSCredentialProvider::new())),
@@ -103,19 +103,16 @@ fn of_profile(
         }
         return Ok(Some(Way::new("the role of the profile", provider)));
     }
-    Ok(sso(found, &get).or_else(|| keys(&get)).or_else(|| {
+    Ok(sso(found, &get).or_else(|| keys(name, &get)).or_else(|| {
         let command = get("credential_process")?;
         Some(Way::new("the program of the profile", ProcessCredentialProvider::new().with_command(command)))
     }))
 }
 
-fn keys(get: impl Fn(&str) -> Option<String>) -> Option<Way> {
-    let (id, secret) = (get("aws_access_key_id")?, get("aws_secret_access_key")?);
-    let mut provider = StaticCredentialProvider::new(&id, &secret);
-    if let Some(token) = get("aws_session_token") {
-        provider = provider.with_session_token(&token);
-    }
-    Some(Way::new("the profile", provider))
+fn keys(name: &str, get: impl Fn(&str) -> Option<String>) -> Option<Way> {
+    get("aws_access_key_id").and(get("aws_secret_access_key"))?;
+    // Read again each time they are needed: programs renew them there.
+    Some(Way::new("the profile", ProfileCredentialProvider::new().with_profile(name)))
 }
 
 fn sso(found: &Found, get: &impl Fn(&str) -> Option<String>) -> Option<Way> {

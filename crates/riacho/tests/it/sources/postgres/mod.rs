@@ -66,7 +66,7 @@ impl Shop {
     fn postgres(&mut self) -> &mut PostgresSettings {
         match &mut self.settings.database {
             Database::Postgres(postgres) => postgres,
-            Database::Sqlite(_) => unreachable!(),
+            Database::Sqlite(_) | Database::DynamoDb(_) => unreachable!(),
         }
     }
 
