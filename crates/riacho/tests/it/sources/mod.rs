@@ -8,3 +8,5 @@ mod sqlite;
 mod sqlite_random;
 /// Servers of PostgreSQL.
 mod postgres;
+/// DynamoDB, emulated.
+mod dynamodb;

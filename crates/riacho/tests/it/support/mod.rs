@@ -13,6 +13,9 @@ mod subscription;
 /// PostgreSQL of a test's own.
 #[allow(dead_code, reason = "unit tests of `source::postgres` use the file too")]
 pub(crate) mod postgres;
+/// DynamoDB of a test's own.
+#[allow(dead_code, reason = "the fake is of use for more than is tested with it")]
+pub(crate) mod dynamodb;
 
 /// WebSockets.
 mod websocket;
