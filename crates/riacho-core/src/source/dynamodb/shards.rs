@@ -631,7 +631,9 @@ impl Shard {
     }
 
     fn noted(&self) -> Noted {
-        Noted { parent: self.parent.clone(), cursor: self.cursor.clone() }
+        // That a parent is gone is forgotten by a restart, not who it was: it may turn up.
+        let parent = self.parent.clone().or_else(|| self.former.clone());
+        Noted { parent, cursor: self.cursor.clone() }
     }
 
     fn start(&self, timestamps: bool) -> Start {

@@ -3,7 +3,7 @@
 use crate::support::dynamodb::{Fake, Keys, View, env, service};
 use reqsign_core::StaticEnv;
 use riacho::source::{
-    DynamoSettings,
+    DynamoDbSettings,
     dynamodb::service::{Service, ServiceError},
 };
 use riacho_core::source::{
@@ -74,7 +74,7 @@ async fn credentials_that_were_renewed_in_a_file_are_taken_when_the_old_are_refu
         envs: envs.map(|(name, value)| (name.to_owned(), value)).into(),
     };
     write("OLD");
-    let service = Service::with_env(&DynamoSettings::default(), env).await.unwrap();
+    let service = Service::with_env(&DynamoDbSettings::default(), env).await.unwrap();
     service.call(Operation::DescribeTable, request::describe_table("orders")).await.unwrap();
     write("NEW");
     fake.refuse("DescribeTable", "ExpiredTokenException", 1);
@@ -92,7 +92,7 @@ async fn nobody_there_is_a_passing_fault_and_no_credentials_is_a_persons() {
     let mut envs: HashMap<String, String> = env(&endpoint).into_iter().collect();
     envs.remove("AWS_ACCESS_KEY_ID");
     let service =
-        Service::with_env(&DynamoSettings::default(), StaticEnv { home_dir: None, envs }).await.unwrap();
+        Service::with_env(&DynamoDbSettings::default(), StaticEnv { home_dir: None, envs }).await.unwrap();
     let fault = service.call(Operation::Scan, "{}").await.unwrap_err().fault();
     assert_eq!(fault.kind, FaultKind::NeedsPerson, "{fault:?}");
     assert!(fault.message.contains("no credentials"), "{fault:?}");
@@ -106,7 +106,7 @@ async fn signatures_are_those_that_amazons_library_makes() {
     envs.insert("AWS_SECRET_ACCESS_KEY".to_owned(), SECRET.to_owned());
     envs.insert("AWS_SESSION_TOKEN".to_owned(), TOKEN.to_owned());
     let service =
-        Service::with_env(&DynamoSettings::default(), StaticEnv { home_dir: None, envs }).await.unwrap();
+        Service::with_env(&DynamoDbSettings::default(), StaticEnv { home_dir: None, envs }).await.unwrap();
     let shown = format!("{service:?}");
     assert!(!shown.contains(SECRET) && !shown.contains(TOKEN), "{shown}");
 

@@ -16,7 +16,7 @@ pub(crate) use fake::{Fake, Keys, View};
 pub(crate) use local::Local;
 pub(crate) use moto::Moto;
 
-use riacho::source::{DynamoSettings, dynamodb::service::Service};
+use riacho::source::{DynamoDbSettings, dynamodb::service::Service};
 
 /// Variables of the environment that let AWS's tools, and Riacho, use an emulator.
 pub(crate) fn env(endpoint: &str) -> Vec<(String, String)> {
@@ -33,7 +33,7 @@ pub(crate) fn env(endpoint: &str) -> Vec<(String, String)> {
 /// A client of ours for an emulator.
 pub(crate) async fn service(endpoint: &str) -> Service {
     let env = reqsign_core::StaticEnv { home_dir: None, envs: env(endpoint).into_iter().collect() };
-    Service::with_env(&DynamoSettings::default(), env).await.unwrap()
+    Service::with_env(&DynamoDbSettings::default(), env).await.unwrap()
 }
 
 // Letters and digits only: DynamoDB Local takes no others.
