@@ -73,7 +73,9 @@ pub(super) fn read(values: &Values) -> Result<SourceSettings, String> {
             );
         }
         _ => {
-            return Err("has more than one of `sqlite`, `postgres` and `dynamodb`; make it several".to_owned());
+            return Err(
+                "has more than one of `sqlite`, `postgres` and `dynamodb`; make it several".to_owned()
+            );
         }
     };
     source(text("source.name"), database, values.find("source.tables").unwrap_or_default())
@@ -116,15 +118,25 @@ fn dynamodb(region: String, values: &Values) -> Result<DynamoDbSettings, String>
         return Err("takes imported rows at `/ingest`, which needs `ingest_secret` or `ingest_secret_file`"
             .to_owned());
     }
+    let access_key = match (text("source.access_key_id"), text("source.secret_access_key")) {
+        (Some(_), Some(_)) if text("source.profile").is_some() => {
+            return Err("has both `access_key_id` and `profile`".to_owned());
+        }
+        (Some(id), Some(secret)) => Some((id, Secret(secret))),
+        (None, None) => None,
+        _ => return Err("has only one of `access_key_id` and `secret_access_key`".to_owned()),
+    };
     let defaults = DynamoDbSettings::default();
     Ok(DynamoDbSettings {
         region: Some(region).filter(|region| region != ANY_REGION),
         endpoint: text("source.endpoint"),
         profile: text("source.profile"),
+        access_key,
         changes,
         snapshot,
         secret: secret.map(Secret),
         poll: values.find("source.poll").unwrap_or(defaults.poll),
+        settle: values.find("source.settle").unwrap_or(defaults.settle),
         rcu_max: values.find::<u64>("source.rcu_max").and_then(|units| u32::try_from(units).ok()),
     })
 }
@@ -247,15 +259,23 @@ pub(super) fn toml(source: &SourceSettings) -> String {
             line("dynamodb", dynamodb.region.as_deref().unwrap_or(ANY_REGION));
             let texts =
                 [("endpoint", dynamodb.endpoint.as_deref()), ("profile", dynamodb.profile.as_deref())];
-            let secret = dynamodb.secret.as_ref().map(|_| "***");
-            for (name, value) in texts.into_iter().chain([("ingest_secret", secret)]) {
+            let secret = |is_there: bool| is_there.then_some("***");
+            let access_key = dynamodb.access_key.as_ref();
+            let secrets = [
+                ("access_key_id", access_key.map(|(id, _)| &**id)),
+                ("secret_access_key", secret(access_key.is_some())),
+                ("ingest_secret", secret(dynamodb.secret.is_some())),
+            ];
+            for (name, value) in texts.into_iter().chain(secrets) {
                 if let Some(value) = value {
                     line(name, value);
                 }
             }
             line("changes", dynamodb.changes.as_str());
             line("snapshot", dynamodb.snapshot.as_str());
-            line("poll", &format!("{}ms", dynamodb.poll.as_millis()));
+            for (name, time) in [("poll", dynamodb.poll), ("settle", dynamodb.settle)] {
+                line(name, &format!("{}ms", time.as_millis()));
+            }
             if let Some(units) = dynamodb.rcu_max {
                 let _ = writeln!(out, "rcu_max = {units}");
             }
@@ -287,10 +307,13 @@ pub(super) fn json(source: &SourceSettings) -> serde_json::Value {
             "dynamodb": dynamodb.region.as_deref().unwrap_or(ANY_REGION),
             "endpoint": dynamodb.endpoint,
             "profile": dynamodb.profile,
+            "access_key_id": dynamodb.access_key.as_ref().map(|(id, _)| id),
+            "secret_access_key": dynamodb.access_key.as_ref().map(|_| "***"),
             "ingest_secret": dynamodb.secret.as_ref().map(|_| "***"),
             "changes": dynamodb.changes.as_str(),
             "snapshot": dynamodb.snapshot.as_str(),
             "poll_ms": dynamodb.poll.as_millis() as u64,
+            "settle_ms": dynamodb.settle.as_millis() as u64,
             "rcu_max": dynamodb.rcu_max,
         }),
     };

@@ -394,6 +394,20 @@ pub(super) static SOURCES: &[Setting] = &[
         doc: "DynamoDB: a profile of the AWS configuration files. Without it, `AWS_PROFILE`, or none.",
     },
     Setting {
+        name: "source.access_key_id",
+        flag: None,
+        default: "",
+        shape: Shape::Name,
+        doc: "DynamoDB: an access key, where one server reads several accounts. Without it, the AWS tools' own ways.",
+    },
+    Setting {
+        name: "source.secret_access_key",
+        flag: None,
+        default: "",
+        shape: Shape::Name,
+        doc: "DynamoDB: the secret of `access_key_id`. It is not shown anywhere.",
+    },
+    Setting {
         name: "source.changes",
         flag: None,
         default: "",
@@ -428,6 +442,14 @@ pub(super) static SOURCES: &[Setting] = &[
         default: "250ms",
         shape: millis(200, 60_000),
         doc: "DynamoDB: how long a shard without news is left alone. Each question is billed.",
+    },
+    Setting {
+        name: "source.settle",
+        flag: None,
+        default: "10s",
+        shape: millis(0, 600_000),
+        doc: "DynamoDB: for how long a shard must have nothing new after a scan, before the table is announced: a stream may \
+              be behind its table, and nothing tells by how much. Emulators need `0s`.",
     },
     Setting {
         name: "source.rcu_max",

@@ -58,6 +58,8 @@ pub struct DynamoDbSettings {
     pub endpoint: Option<String>,
     /// The profile of the AWS configuration files; none: as the AWS tools find it.
     pub profile: Option<String>,
+    /// An access key and its secret; none: as the AWS tools find them.
+    pub access_key: Option<(String, Secret)>,
     /// Which way changes come.
     pub changes: Changes,
     /// Where the first rows come from.
@@ -66,6 +68,8 @@ pub struct DynamoDbSettings {
     pub secret: Option<Secret>,
     /// How long a shard without news is left alone.
     pub poll: Duration,
+    /// For how long a shard must have nothing new after a scan to be believed to have nothing older.
+    pub settle: Duration,
     /// Read capacity units per second that a scan may take; none: what the table gives.
     pub rcu_max: Option<u32>,
 }
@@ -133,10 +137,12 @@ impl Default for DynamoDbSettings {
             region: None,
             endpoint: None,
             profile: None,
+            access_key: None,
             changes: Changes::Poll,
             snapshot: FirstRows::Scan,
             secret: None,
             poll: Duration::from_millis(250),
+            settle: Duration::from_secs(10),
             rcu_max: None,
         }
     }

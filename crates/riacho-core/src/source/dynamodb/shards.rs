@@ -5,7 +5,7 @@
 //! again only after what it gave was committed: that is all the backpressure there is, and it bounds what waits.
 //!
 //! Pages of a listing may contradict each other, and a child may be listed while its parent looks open. So nothing is
-//! concluded from what one listing lacks: a shard that is to be gone, or a parent nobody knows, must be missing twice.
+//! concluded from what one listing lacks: a shard that is to be gone, or a parent nobody knows, must be missing from several.
 
 use super::{record::Record, sequence::SequenceNumber};
 use crate::time::Millis;
@@ -464,7 +464,8 @@ impl Shards {
             Some(parent) if !parent.closed => Cursor::Horizon,
             _ => Cursor::Since(self.since),
         };
-        Shard::new(parent.map(|parent| parent.id.clone()), cursor)
+        let former = if parent.is_none() { listed.parent.clone() } else { None };
+        Shard { former, ..Shard::new(parent.map(|parent| parent.id.clone()), cursor) }
     }
 
     fn begun_child(&self, id: &ShardId) -> bool {
@@ -481,8 +482,9 @@ impl Shards {
         let times =
             |id: &ShardId| (id.clone(), self.absent.get(id).map_or(1, |times| times.saturating_add(1)));
         let absent: BTreeMap<ShardId, u32> = absent.map(times).collect();
-        let news = |(id, times): (&ShardId, &u32)| {
-            *times < GONE && self.shards.get(id).is_none_or(|shard| shard.cursor != Cursor::Done)
+        let news = |(id, times): (&ShardId, &u32)| match self.shards.get(id) {
+            Some(shard) => *times < GONE && shard.cursor != Cursor::Done,
+            None => *times < ORPHANED,
         };
         if absent.iter().any(news) {
             self.listing.due = now + AGAIN_MS;
@@ -496,7 +498,7 @@ impl Shards {
         let known: BTreeSet<ShardId> = self.shards.keys().cloned().collect();
         for shard in self.shards.values_mut() {
             let gone = |parent: &ShardId| {
-                !known.contains(parent) && self.absent.get(parent).is_some_and(|times| *times >= GONE)
+                !known.contains(parent) && self.absent.get(parent).is_some_and(|times| *times >= ORPHANED)
             };
             if shard.parent.as_ref().is_some_and(gone) {
                 shard.former = shard.parent.take();
@@ -510,10 +512,11 @@ impl Shards {
     fn seek_children(&mut self, now: Millis) {
         let parents: BTreeSet<&ShardId> =
             self.shards.values().filter_map(|shard| shard.parent.as_ref()).collect();
-        let childless = |(id, shard): (&ShardId, &Shard)| {
-            shard.ended > 0 && now < shard.ended + SEEK_MS && !parents.contains(id)
+        let sought = |(id, shard): (&ShardId, &Shard)| {
+            let for_so_long = if parents.contains(id) { SEEK_MORE_MS } else { SEEK_MS };
+            shard.ended > 0 && now < shard.ended + for_so_long
         };
-        if self.shards.iter().any(childless) {
+        if self.shards.iter().any(sought) {
             self.listing.due = self.listing.due.min(now + AGAIN_MS);
         }
     }
@@ -708,8 +711,13 @@ const EMPTY_MIN: u32 = 3;
 const AGAIN_MS: Millis = 1_000;
 // For so long after a shard's end its children are looked for that often.
 const SEEK_MS: Millis = 60_000;
-// What so many listings in a row lack is gone.
+// For so long, where one is known: it may have two.
+const SEEK_MORE_MS: Millis = 10_000;
+// A shard that the service does not know, and so many listings in a row lack, is gone.
 const GONE: u32 = 2;
+// A parent that nobody knows, and so many listings in a row lack, a second apart: to begin its child before it would break
+// the order of items, and costs a comparison of the whole table where it was wrong.
+const ORPHANED: u32 = 15;
 // What is done, and so many listings in a row lack, is forgotten.
 const FORGET: u32 = 10;
 // A record this young is of this moment.

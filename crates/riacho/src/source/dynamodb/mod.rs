@@ -183,12 +183,14 @@ impl<'a> Session<'a> {
         }
         let id = described.as_ref().map(table_id).unwrap_or_default();
         let arn = read.map(|stream| stream.arn.to_string()).unwrap_or_default();
-        let since = self.service_time(now).saturating_sub(MARGIN_MS);
+        let service = self.service_time(now);
+        let since = service.saturating_sub(MARGIN_MS);
         let note: Option<TableNote> = sink.note(&table::note_name(name)).and_then(|note| notes::read(&note));
         let note = note.filter(|note| note.origin == origin);
         let (note, shards) = match note {
             Some(note) if note.table == id && (note.stream == arn || read.is_none()) => {
-                let phase = if note.shape == shape { note.phase.clone() } else { Phase::Compare };
+                let same = note.shape == shape && !Table::slept(&note, service);
+                let phase = if same { note.phase.clone() } else { Phase::Compare };
                 let shards = read.map(|_| self.resumed(&origin, note.since));
                 (TableNote { phase, shape, ..note }, shards)
             }
@@ -200,8 +202,15 @@ impl<'a> Session<'a> {
                 );
                 noted.extend(self.forget_shards(&origin));
                 let shards = read.map(|_| Shards::whole(table::pace(settings)));
-                let note =
-                    TableNote { table: id, stream: arn, since: 0, shape, phase: Phase::Compare, ..note };
+                let note = TableNote {
+                    table: id,
+                    stream: arn,
+                    since: 0,
+                    alive: 0,
+                    shape,
+                    phase: Phase::Compare,
+                    ..note
+                };
                 (note, shards)
             }
             None => {
@@ -211,6 +220,7 @@ impl<'a> Session<'a> {
                 let shards = read.map(|_| Shards::new(table::pace(settings), since));
                 let note = TableNote {
                     origin: origin.clone(),
+                    alive: 0,
                     table: id,
                     stream: arn,
                     since,
@@ -372,10 +382,13 @@ impl<'a> Session<'a> {
         batch: &mut Batch,
     ) -> Result<Option<Ended>, Fault> {
         let (now, sink) = (clock::now(), self.sink);
+        let service = self.service_time(now);
         let Some(table) = self.tables.get_mut(at) else { return Ok(None) };
         match (ask, reply) {
             (Ask::Stream(ask), reply) => return self.stream(at, &ask, reply, batch).await,
-            (Ask::Images(_), Ok(Reply::Images(taken))) => table.take(at, taken, sink, batch).await?,
+            (Ask::Images(_), Ok(Reply::Images(taken))) => {
+                table.take(at, taken, (sink, service), batch).await?
+            }
             (Ask::Scan(asked), Ok(Reply::Scan(page))) => {
                 let rows = table.rows(&page.items)?;
                 self.budget.spend(now, page.consumed_units);
@@ -421,6 +434,7 @@ impl<'a> Session<'a> {
         batch: &mut Batch,
     ) -> Result<Option<Ended>, Fault> {
         let (now, sink) = (clock::now(), self.sink);
+        let service = self.service_time(now);
         let Some(table) = self.tables.get_mut(at) else { return Ok(None) };
         let answer = match reply {
             Ok(Reply::Stream(answer)) => answer,
@@ -431,7 +445,7 @@ impl<'a> Session<'a> {
         match shards.answer(now, chance(), ask, answer) {
             Outcome::Nothing => {}
             Outcome::Take(taken) if table.images || taken.records.is_empty() => {
-                table.take(at, taken, sink, batch).await?;
+                table.take(at, taken, (sink, service), batch).await?;
             }
             Outcome::Take(taken) => {
                 let whom = Arc::clone(&table.whom);
@@ -493,6 +507,7 @@ impl<'a> Session<'a> {
             let name = |shard: ShardId| notes::shard_name(&table.of.origin, &shard);
             batch.notes.extend(forgotten.into_iter().map(|shard| self.sink.noted(&name(shard), [])));
             table.sweep(now, self.sink, &mut batch).await?;
+            table.is_alive(service, self.sink, &mut batch);
         }
         self.commit(batch).await?;
         let level = self.tables.iter().all(Table::is_level);

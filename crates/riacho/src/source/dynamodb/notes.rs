@@ -19,6 +19,9 @@ pub(super) struct TableNote {
     pub(super) stream: String,
     /// What is older was written before anybody read the stream, by the service's clock.
     pub(super) since: Millis,
+    /// When its stream was read last, within [`ALIVE_MS`](super::table::ALIVE_MS), by the service's clock.
+    #[serde(default)]
+    pub(super) alive: Millis,
     /// What of an item is read.
     pub(super) shape: String,
     /// Whether readers have its rows.

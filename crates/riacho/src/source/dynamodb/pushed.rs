@@ -9,6 +9,7 @@ use super::{
     table::{Batch, Table},
 };
 use crate::{
+    clock,
     log::{Becomes, SourceChange, Transaction},
     source::{
         Sink, TableOf,
@@ -146,6 +147,7 @@ impl Session<'_> {
             return Ok(Some(format!("`{arn}` is no ARN of a stream of DynamoDB")));
         };
         let (sink, changes, snapshot) = (self.sink, self.settings.changes, self.settings.snapshot);
+        let service = self.service_time(clock::now());
         let Some(at) = self.tables.iter().position(|table| *table.whom.table == *name) else {
             return Err(NotTaken::Unfit(format!("the table `{name}` is none of this source's")));
         };
@@ -179,7 +181,7 @@ impl Session<'_> {
                 table.lost(sink, batch);
             }
         }
-        table.take_records((at, label), std::slice::from_ref(&record), sink, batch).await?;
+        table.take_records((at, label), std::slice::from_ref(&record), (sink, service), batch).await?;
         Ok(None)
     }
 

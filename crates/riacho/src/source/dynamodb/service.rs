@@ -87,8 +87,13 @@ impl Service {
     /// # Errors
     ///
     /// As [`Service::new`].
-    pub async fn with_env(settings: &DynamoDbSettings, env: StaticEnv) -> Result<Self, Fault> {
+    pub async fn with_env(settings: &DynamoDbSettings, mut env: StaticEnv) -> Result<Self, Fault> {
         let settings = settings.clone();
+        if let Some((id, secret)) = &settings.access_key {
+            let own = [("AWS_ACCESS_KEY_ID", id.as_str()), ("AWS_SECRET_ACCESS_KEY", &secret.0)];
+            env.envs.retain(|name, _| name != "AWS_SESSION_TOKEN" && name != "AWS_PROFILE");
+            env.envs.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
         let found = crate::source::copy::blocking(move || Found::new(&settings, env)).await??;
         let givers = givers(&found).await?;
         let context = Context::new()

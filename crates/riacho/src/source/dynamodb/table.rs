@@ -23,7 +23,7 @@ use riacho_core::{
     },
     time::Millis,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// A table that is read.
 pub(super) struct Table {
@@ -107,12 +107,12 @@ impl Table {
         &mut self,
         at: usize,
         taken: Taken,
-        sink: &Sink,
+        (sink, service): (&Sink, Millis),
         batch: &mut Batch,
     ) -> Result<(), Fault> {
         let Taken { shard, records, noted } = taken;
         let label = self.label.clone();
-        self.take_records((at, &label), &records, sink, batch).await?;
+        self.take_records((at, &label), &records, (sink, service), batch).await?;
         let name = notes::shard_name(&self.of.origin, &shard);
         batch.notes.push(sink.noted(&name, notes::of_shard(&noted)));
         batch.shards.push((at, shard));
@@ -124,7 +124,7 @@ impl Table {
         &mut self,
         (at, label): (usize, &str),
         records: &[Record],
-        sink: &Sink,
+        (sink, service): (&Sink, Millis),
         batch: &mut Batch,
     ) -> Result<(), Fault> {
         let origin = &self.of.origin;
@@ -134,6 +134,7 @@ impl Table {
             Some(versions) => versions.known(sink.rows(), keys.clone()).await?,
             None => HashMap::new(),
         };
+        let mut late = false;
         for (record, key) in records.iter().zip(keys) {
             let mut changes = Vec::with_capacity(2);
             if let Some(versions) = &self.versions {
@@ -149,6 +150,7 @@ impl Table {
             if let Some(scan) = &mut self.scan {
                 scan.touch(&key)?;
             }
+            late |= record.time.is_some_and(|time| time + KEPT_MS < service);
             let becomes = match &record.new {
                 Some(item) if record.operation != Operation::Remove || !self.images => {
                     Becomes::Row(self.row(item))
@@ -160,6 +162,15 @@ impl Table {
             let txid = Some(format!("{expired}{}", record.sequence).into());
             batch.transactions.push(Transaction { txid, changes });
             batch.newest = batch.newest.max(record.time);
+        }
+        // What came before it may be gone already.
+        if late && self.shards.is_some() && self.note.phase == Phase::Whole {
+            tracing::warn!(
+                source = &**sink.source(),
+                table = self.of.origin,
+                "its stream is read a day late; rows are compared"
+            );
+            self.lost(sink, batch);
         }
         Ok(())
     }
@@ -247,6 +258,20 @@ impl Table {
         }
     }
 
+    /// Notes from time to time that its stream is read: after a day of silence changes may be lost, and of a shard that
+    /// nobody had begun the service does not tell.
+    pub(super) fn is_alive(&mut self, service: Millis, sink: &Sink, batch: &mut Batch) {
+        if self.shards.is_some() && self.note.alive + ALIVE_MS <= service {
+            self.note.alive = service;
+            batch.notes.push(self.noted(sink));
+        }
+    }
+
+    /// Whether changes may have been lost at `service` since it was read last.
+    pub(super) fn slept(note: &TableNote, service: Millis) -> bool {
+        note.alive > 0 && note.alive + KEPT_MS < service
+    }
+
     /// Has versions of records that no stream has any more go into `batch`, a page of them.
     pub(super) async fn sweep(&mut self, now: Millis, sink: &Sink, batch: &mut Batch) -> Result<(), Fault> {
         let (due, after) = (self.sweep.0, self.sweep.1.take());
@@ -280,8 +305,8 @@ pub(super) fn first_phase(settings: &DynamoDbSettings, has_rows: bool) -> Phase 
 
 /// How often a stream is asked.
 pub(super) fn pace(settings: &DynamoDbSettings) -> Pace {
-    let poll = u64::try_from(settings.poll.as_millis()).unwrap_or(u64::MAX);
-    Pace { poll, ..Pace::default() }
+    let millis = |time: Duration| Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX);
+    Pace { poll: millis(settings.poll), settle: millis(settings.settle), ..Pace::default() }
 }
 
 /// The label of the stream of this ARN: when it was made.
@@ -303,7 +328,11 @@ fn segments(items: Option<u64>, rcu_max: Option<u32>) -> usize {
 
 /// What the name of a transaction begins with in which an item went because its time to live was over.
 pub(super) const TTL: &str = "ttl-";
-// Streams keep their records for a day; a function is called with one for a little longer at most.
+/// How often is noted that a stream is read.
+pub(super) const ALIVE_MS: Millis = 600_000;
+// Streams keep their records for a day; what was read less than that ago, with what was noted, is not lost.
+const KEPT_MS: Millis = 23 * 3_600_000;
+// A function is called with one for a little longer at most.
 const VERSION_MS: Millis = 26 * 3_600_000;
 // Between two sweeps of versions.
 const SWEEP_MS: Millis = 3_600_000;

@@ -141,7 +141,8 @@ fn credentials_are_of_the_first_way_that_is_set() {
         (None, &[], "the instance"),
     ];
     for (profile, envs, name) in cases {
-        let settings = DynamoDbSettings { profile: profile.map(str::to_owned), ..DynamoDbSettings::default() };
+        let settings =
+            DynamoDbSettings { profile: profile.map(str::to_owned), ..DynamoDbSettings::default() };
         let way = super::Way::choose(&found(&settings, envs, CONFIG), "eu-west-1", &Context::new()).unwrap();
         assert_eq!(way.name, name, "{profile:?} {envs:?}");
     }
