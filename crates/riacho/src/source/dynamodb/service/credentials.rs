@@ -103,7 +103,7 @@ fn of_profile(
         }
         return Ok(Some(Way::new("the role of the profile", provider)));
     }
-    Ok(sso(found, &get).or_else(|| keys(name, &get)).or_else(|| {
+    Ok(sso(found, &get).or_else(|| keys(name, get)).or_else(|| {
         let command = get("credential_process")?;
         Some(Way::new("the program of the profile", ProcessCredentialProvider::new().with_command(command)))
     }))

@@ -129,8 +129,8 @@ fn credentials_are_of_the_first_way_that_is_set() {
     let keys = [("AWS_ACCESS_KEY_ID", "ID"), ("AWS_SECRET_ACCESS_KEY", "SECRET")];
     let identity = [("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/token")];
     let container = [("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials")];
-    let cases: [(Option<&str>, &[(&str, &str)], &str); 9] = [
-        (None, &keys, "the environment"),
+    let cases = [
+        (None, &keys[..], "the environment"),
         (Some("keys"), &keys, "the profile"),
         (Some("role"), &keys, "the role of the profile"),
         (Some("program"), &[], "the program of the profile"),

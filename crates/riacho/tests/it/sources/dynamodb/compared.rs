@@ -31,6 +31,22 @@ async fn our_fake_answers_as_moto_where_that_is_right() {
     assert_eq!(ours, changes(&moto.endpoint()).await);
 }
 
+#[tokio::test]
+async fn dynamodb_local_on_disk_keeps_tables_and_streams_when_it_is_killed() {
+    let Some(local) = Local::start_on_disk().await else { return };
+    let (asked, reader) = (Database::new(&local.endpoint()), Reader::new(&local.endpoint()).await);
+    asked.create_table("orders", Keys::ID, Some(View::NewImage)).await;
+    asked.put("orders", json!({"id": {"S": "a"}})).await;
+    let (_, arn, shard) = reader.only_shard("orders").await;
+    let oldest = reader.iterator(&arn, &shard.id, &From::TrimHorizon).await;
+
+    let _local = local.restart().await;
+
+    assert!(!asked.put_if_absent("orders", "id", json!({"id": {"S": "a"}})).await);
+    assert_eq!(asked.scan_all("orders").await, [json!({"id": {"S": "a"}})]);
+    assert_eq!(reader.records(&oldest, None).await.0.records.len(), 1);
+}
+
 async fn all(endpoint: &str) -> Vec<String> {
     let mut said = changes(endpoint).await;
     said.extend(unchanged(endpoint).await);

@@ -1,6 +1,9 @@
 //! Our client: what it makes of failures, and that its signatures are right.
 
-use crate::support::dynamodb::{Fake, Keys, View, env, service};
+use crate::support::{
+    dynamodb::{Fake, Keys, View, env, service},
+    patient,
+};
 use reqsign_core::StaticEnv;
 use riacho::source::{
     DynamoDbSettings,
@@ -110,7 +113,9 @@ async fn signatures_are_those_that_amazons_library_makes() {
     let shown = format!("{service:?}");
     assert!(!shown.contains(SECRET) && !shown.contains(TOKEN), "{shown}");
 
-    let (answer, head) = tokio::join!(service.call(Operation::GetRecords, BODY), answered(listener));
+    let at = std::panic::Location::caller();
+    let both = async { tokio::join!(service.call(Operation::GetRecords, BODY), answered(listener)) };
+    let (answer, head) = patient(at, "a request", both).await;
 
     assert_eq!(answer.unwrap().body, "{}");
     let header = |name: &str| {
@@ -153,7 +158,7 @@ const TOKEN: &str = "FwoGZXIvYXdzEXAMPLE/token+with/signs==";
 const BODY: &str = r#"{"ShardIterator":"a b/c"}"#;
 /// The canonical request is built by botocore from the headers that were signed, at the time that was signed.
 const BOTOCORE: &str = "
-import sys
+import hashlib, sys
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -163,6 +168,7 @@ request = AWSRequest('POST', endpoint + '/', data=body.encode())
 for line in headers.split('\\n'):
     name, value = line.split('\\t', 1)
     request.headers[name] = value
+assert request.headers['x-amz-content-sha256'] == hashlib.sha256(body.encode()).hexdigest(), 'not of the body'
 request.context['timestamp'] = date
 print(auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request))
 ";

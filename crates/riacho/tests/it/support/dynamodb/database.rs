@@ -149,7 +149,7 @@ impl Database {
                 body["ExclusiveStartKey"] = after;
             }
             let mut page = self.call("Scan", body).await;
-            items.extend(page["Items"].as_array_mut().unwrap().drain(..));
+            items.append(page["Items"].as_array_mut().unwrap());
             after = page["LastEvaluatedKey"].take();
             if after.is_null() {
                 return items;

@@ -250,6 +250,11 @@ impl Fake {
         self.shared.world().rates = enforced;
     }
 
+    /// From now on the service's clock moves only when it is told to.
+    pub(crate) fn freeze(&self) {
+        self.shared.world().freeze();
+    }
+
     /// Moves the service's clock on.
     pub(crate) fn advance(&self, time: Duration) {
         self.shared.world().advance(time);

@@ -21,6 +21,7 @@ pub(super) struct World {
     pub(super) at_timestamp: bool,
     pub(super) rates: bool,
     pub(super) generation: u64,
+    frozen: Option<u64>,
     advanced: u64,
     sequence: u128,
     made: u64,
@@ -64,6 +65,7 @@ impl Default for World {
             at_timestamp: true,
             rates: false,
             generation: 0,
+            frozen: None,
             advanced: 0,
             // They soon have a digit more: who compares them as texts is wrong.
             sequence: 10_u128.pow(21) - 500,
@@ -75,7 +77,11 @@ impl Default for World {
 impl World {
     /// The time of day of this world.
     pub(super) fn now(&self) -> u64 {
-        riacho::clock::now() + self.advanced
+        self.frozen.unwrap_or_else(riacho::clock::now) + self.advanced
+    }
+
+    pub(super) fn freeze(&mut self) {
+        self.frozen.get_or_insert_with(riacho::clock::now);
     }
 
     pub(super) fn advance(&mut self, time: Duration) {
