@@ -1,9 +1,10 @@
 //! Requests to DynamoDB and its streams: JSON over HTTP, signed.
 //!
 //! A small client and no SDK: six reads in AWS's JSON protocol need a signature and credentials, which `reqsign-aws-v4` has
-//! (environment, profiles with roles, single sign-on and programs, web identity, containers, instances). It adds 18 packages
-//! to the tree; `aws-sdk-dynamodb`, `aws-sdk-dynamodbstreams` and `aws-config` alone are 205. What is throttled is for
-//! the caller to wait for; only what failed without being answered is tried again here.
+//! (environment, profiles with roles, single sign-on and programs, web identity, containers, instances). It adds 18
+//! packages, 1.7 MB and 12 s of compiling to the server; `aws-sdk-dynamodb`, `aws-sdk-dynamodbstreams` and `aws-config` alone
+//! are 205 packages, 16 MB and 6 min. What is throttled is for the caller to wait for; only what failed without being
+//! answered is tried again here.
 
 /// Whose requests these are.
 mod credentials;
