@@ -130,7 +130,7 @@ async fn an_item_that_expires_is_told_from_one_that_is_deleted() {
     fake.ttl_delete("orders", &json!({"id": {"S": "a"}}));
     fake.delete("orders", &json!({"id": {"S": "b"}}));
     page.until(json!({})).await;
-    let history = shop.server().get("/tables/orders?from=start").await;
+    let history = shop.server().get("/tables/orders?from=earliest").await;
     let history = String::from_utf8(history.body).unwrap();
     println!("{history}");
     assert_eq!(history.matches("\"txid\":\"ttl-").count(), 1, "{history}");
