@@ -357,13 +357,22 @@ impl Order {
                     memory.push(index);
                 }
             }
-            self.streams.push(index, event);
+            if self.is_being_copied(&event) {
+                self.streams.pass(index, &event);
+            } else {
+                self.streams.push(index, event);
+            }
         }
         for index in memory {
             self.streams.enforce(index, self.time);
         }
         stats.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.streams.evict();
+    }
+
+    // Whether it is of a first copy: nobody is told such changes, and they would drive what others read out of memory.
+    fn is_being_copied(&self, event: &Event) -> bool {
+        event.change.is_some() && self.sources.get(&event.stream).is_some_and(|feeding| !feeding.ready)
     }
 
     // Makes the changes of one transaction visible, to the rows and in each view as one piece.

@@ -115,6 +115,16 @@ impl Stream {
         self.rule.durability == Durability::Memory
     }
 
+    // Takes `event` as its newest.
+    fn count_in(&mut self, event: &Event) {
+        self.newest = event.offset;
+        if self.count == 0 {
+            self.oldest = event.offset;
+        }
+        self.count += 1;
+        self.bytes += record_bytes(event);
+    }
+
     /// Whether an event may follow without a word to the disk of where the stream's events live.
     pub(super) fn is_said(&self) -> bool {
         self.said == if self.memory() { Said::Memory } else { Said::Durable }
@@ -300,15 +310,21 @@ impl Streams {
     pub(super) fn push(&mut self, index: StreamIndex, event: Arc<Event>) {
         let Some(stream) = self.slots.get_mut(index as usize).and_then(Option::as_mut) else { return };
         let bytes = event_bytes(&event);
-        stream.newest = event.offset;
-        if stream.count == 0 {
-            stream.oldest = event.offset;
-        }
-        stream.count += 1;
-        stream.bytes += record_bytes(&event);
+        stream.count_in(&event);
         let ring = if stream.memory() { &mut self.memory } else { &mut self.durable };
         ring.push(event.offset, index, bytes);
         stream.busy_mut().recent.push_back(event);
+    }
+
+    /// The same, but the disk alone keeps it, unless the stream lives in memory.
+    pub(super) fn pass(&mut self, index: StreamIndex, event: &Arc<Event>) {
+        match self.slots.get_mut(index as usize).and_then(Option::as_mut) {
+            Some(stream) if !stream.memory() => {
+                stream.count_in(event);
+                self.durable.base = event.offset;
+            }
+            _ => self.push(index, Arc::clone(event)),
+        }
     }
 
     /// Puts an event that the disk already holds into memory, without counting it again.
@@ -330,7 +346,7 @@ impl Streams {
     pub(super) fn evict(&mut self) {
         while self.durable.bytes > self.durable.bytes_max {
             let Some((offset, index)) = self.durable.order.pop_front() else { break };
-            self.durable.base = offset;
+            self.durable.base = self.durable.base.max(offset);
             self.drop_recent(index, |event| event.offset <= offset);
         }
         while self.memory.bytes > self.memory.bytes_max {

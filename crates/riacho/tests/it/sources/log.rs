@@ -182,6 +182,30 @@ async fn table_of_a_source_that_was_never_reached_is_not_taken_for_an_empty_one(
     reader.until(json!({ "1": {} })).await;
 }
 
+#[tokio::test]
+async fn first_copy_of_a_table_leaves_in_memory_what_others_read() {
+    let server = TestServer::start().await;
+    let table = StreamName::of_table("t").unwrap();
+    server.log().feed(&table, &"s".into(), false).unwrap();
+    server.publish("x", "before").await;
+    let kept = server.metric("riacho_tail_bytes").await;
+    let mut reader = server.subscribe_after("x", "").await;
+    write(&server, vec![transaction("1", &[("t", "1", Some("{}")), ("t", "2", Some("{}"))])]).await;
+    assert_eq!(server.metric("riacho_tail_bytes").await, kept);
+    server.publish("x", "after").await;
+    assert_eq!(reader.next().await.data, "after");
+    let mut all = server.sse("/streams/x?from=earliest", "").await;
+    assert_eq!(all.data(2).await, ["before", "after"]);
+    server.log().table_ready(&table);
+    write(&server, vec![transaction("2", &[("t", "2", Some("{\"n\":2}")), ("t", "1", None)])]).await;
+    assert!(server.metric("riacho_tail_bytes").await > kept);
+    let mut reader = Reader::open(&server, "/tables/t", "").await;
+    reader.until(json!({ "2": { "n": 2 } })).await;
+    // Its history has the copy too.
+    let server = server.restart().await;
+    assert_eq!(server.get("/tables/t/2").await.text(), "{\"n\":2}");
+}
+
 async fn write(server: &TestServer, transactions: Vec<Transaction>) {
     server.log().write_source(source(transactions, &[])).await.unwrap();
 }
