@@ -123,6 +123,8 @@ pub enum Input {
     Ready(String),
     /// Nothing is left to be read at this moment, or more than a little.
     Level(bool),
+    /// It cannot go on with a copy until this has ended, a sentence without a stop; none: it does.
+    Waits(Option<String>),
     /// It cannot go on.
     Failed(Fault),
     /// Rest, until `Resume`.
@@ -153,13 +155,14 @@ pub struct Machine {
     level: bool,
     tables: BTreeMap<String, TableState>,
     fault: Option<(Millis, Fault)>,
+    waits: Option<String>,
 }
 
 impl Machine {
     /// A source that is about to connect.
     pub fn new(now: Millis) -> Self {
         let (tables, fault) = (BTreeMap::new(), None);
-        Self { state: State::Connecting, since: now, failures: 0, level: false, tables, fault }
+        Self { state: State::Connecting, since: now, failures: 0, level: false, tables, fault, waits: None }
     }
 
     /// What it is doing.
@@ -175,6 +178,11 @@ impl Machine {
     /// Its tables by our names.
     pub fn tables(&self) -> &BTreeMap<String, TableState> {
         &self.tables
+    }
+
+    /// What it waits for in its database, if for anything: a sentence without a stop.
+    pub fn waits(&self) -> Option<&str> {
+        self.waits.as_deref()
     }
 
     /// The last fault and when it was, also after it has passed.
@@ -218,6 +226,7 @@ impl Machine {
                 (state.ready, state.copy) = (true, None);
             }
             Input::Level(level) => self.level = level,
+            Input::Waits(waits) => self.waits = waits,
         }
         self.settle(now);
         None
@@ -278,6 +287,9 @@ impl Machine {
 
     fn enter(&mut self, now: Millis, state: State) {
         (self.state, self.since) = (state, now);
+        if matches!(state, State::Connecting | State::BackingOff(_) | State::Broken(_) | State::Paused) {
+            self.waits = None;
+        }
     }
 }
 

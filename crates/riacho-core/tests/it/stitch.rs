@@ -237,3 +237,26 @@ fn rows_that_are_told_in_part_name_where_the_rest_is() {
     assert_eq!(story.stitch.handle(&truncate), Output::Nothing);
     assert!(story.end().said.is_empty(), "held, for `a` is copied");
 }
+
+#[test]
+fn what_is_held_for_a_copy_that_does_not_begin_is_let_go_but_what_is_of_the_copy() {
+    let mut story = Story::new(&[("a", 's'), ("b", 'w')]);
+    story.commit(10, &[row(1, "1", "x"), row(2, "1", "x")]);
+    story.commit(11, &[]);
+    assert_eq!(story.stitch.copying(), [stream("a")]);
+    assert_eq!(texts(&story.stitch.let_go()), [(10, Some(120), vec![B1.to_owned()])]);
+    assert!(!story.stitch.is_held() && story.stitch.waiting_bytes() > 0);
+    // Others go on, and another that is altered meanwhile holds none of them.
+    assert_eq!(shown(&story.commit(12, &[row(1, "2", "x"), row(2, "1", "x")]).said), [B1]);
+    story.stitch.begin_copy(&stream("b"));
+    assert!(!story.stitch.is_held());
+    let copy = |table: &str| (stream(table), seen("12:12:", 130), "id:23,t:25,|id".to_owned());
+    let released = story.stitch.end_copies(vec![copy("a")], true);
+    assert_eq!(texts(&released.then), [(12, None, vec![A2.to_owned()])], "10 is in the copy");
+    assert_eq!((released.at_once.len(), released.seen), (0, None));
+    story.stitch.end_copies(vec![copy("b")], true);
+    assert_eq!(story.stitch.waiting_bytes(), 0);
+    // All is well again: the next one holds the others.
+    story.stitch.begin_copy(&stream("a"));
+    assert!(story.stitch.is_held());
+}

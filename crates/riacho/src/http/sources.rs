@@ -52,6 +52,7 @@ fn source(info: &SourceInfo) -> Value {
         "lag_ms": info.lag.millis,
         "changes": info.lag.changes,
         "transactions": info.lag.transactions,
+        "waits_for": info.waits,
         "tables": info.tables.iter().map(table).collect::<Vec<_>>(),
         "last_error": last_error,
     })

@@ -72,6 +72,14 @@ pub struct TableOf {
     pub ready: bool,
 }
 
+/// Rows of a table that go, a part at a time: a table may have more keys than there is memory.
+pub(super) struct Gone {
+    table: StreamName,
+    rows: crate::rows::Snapshot,
+    after: Option<Box<str>>,
+    done: bool,
+}
+
 impl Board {
     pub(crate) fn new() -> Self {
         Self { machine: Mutex::new(Machine::new(clock::now())), lag: Mutex::default() }
@@ -250,38 +258,32 @@ impl Sink {
     /// # Errors
     /// As [`Sink::write`], or where our rows cannot be read.
     pub async fn empty(&self, table: &StreamName, notes: Vec<Note>) -> Result<(), Fault> {
-        let changes = self.all_gone(table).await?;
-        self.write(vec![Transaction { txid: None, changes }], notes).await
+        let mut gone = self.gone(table)?;
+        while let Some(changes) = gone.part().await? {
+            self.write(vec![Transaction { txid: None, changes }], Vec::new()).await?;
+        }
+        self.write(Vec::new(), notes).await
     }
 
-    /// A change for each row of a table: that it is gone.
+    /// Changes for all rows that a table has now: that they are gone.
     ///
     /// # Errors
     /// Where our rows cannot be read.
-    pub async fn all_gone(&self, table: &StreamName) -> Result<Vec<SourceChange>, Fault> {
-        let snapshot = self.rows().snapshot(table).map_err(|err| unread(&err))?;
-        let table = table.clone();
-        let read = move || {
-            let (mut gone, mut after): (Vec<SourceChange>, Option<Box<str>>) = (Vec::new(), None);
-            loop {
-                let visited = snapshot.visit(after.as_deref(), KEYS_BYTES, |row| {
-                    let (table, key) = (table.clone(), row.key.into());
-                    gone.push(SourceChange { table, key, becomes: Becomes::Gone });
-                })?;
-                match visited.last {
-                    Some(last) if !visited.done => after = Some(last),
-                    _ => return Ok(gone),
-                }
-            }
-        };
-        blocking(read).await?.map_err(|err: Error| unread(&err))
+    pub(super) fn gone(&self, table: &StreamName) -> Result<Gone, Fault> {
+        let rows = self.rows().snapshot(table).map_err(|err| unread(&err))?;
+        Ok(Gone { table: table.clone(), rows, after: None, done: false })
     }
 
     async fn commit(&self, transactions: Vec<Transaction>, notes: Vec<Note>) -> Result<(), Rejected> {
         let mut parts = vec![(transactions, notes)];
+        let mut full = false;
         while let Some((transactions, notes)) = parts.pop() {
             let write = SourceWrite { source: Arc::clone(&self.source), transactions, notes };
             match self.log.write_source(write.clone()).await {
+                Ok(_) if full => {
+                    full = false;
+                    self.tell(Input::Waits(None));
+                }
                 Ok(_) => {}
                 Err(AppendError::TooLarge) => {
                     let Some((first, rest)) = halves(write.transactions) else {
@@ -292,6 +294,8 @@ impl Sink {
                 }
                 Err(AppendError::Full) => {
                     // The reader reads nothing meanwhile, so the database keeps what comes.
+                    full = true;
+                    self.tell(Input::Waits(Some(NO_ROOM.to_owned())));
                     tokio::time::sleep(FULL_PAUSE).await;
                     parts.push((write.transactions, write.notes));
                 }
@@ -320,6 +324,37 @@ impl Sink {
     }
 }
 
+impl Gone {
+    /// The next of them, of about [`GONE_BYTES_MAX`]; none after the last.
+    ///
+    /// # Errors
+    /// Where our rows cannot be read.
+    pub(super) async fn part(&mut self) -> Result<Option<Vec<SourceChange>>, Fault> {
+        let (mut gone, mut bytes): (Vec<SourceChange>, usize) = (Vec::new(), 0);
+        while !self.done && bytes < GONE_BYTES_MAX {
+            let (rows, table, after) = (self.rows.clone(), self.table.clone(), self.after.take());
+            let read = move || {
+                let mut gone = Vec::new();
+                let visited = rows.visit(after.as_deref(), KEYS_BYTES, |row| {
+                    let (table, key) = (table.clone(), row.key.into());
+                    gone.push(SourceChange { table, key, becomes: Becomes::Gone });
+                });
+                visited.map(|visited| (gone, visited))
+            };
+            let (mut keys, visited) = blocking(read).await?.map_err(|err: Error| unread(&err))?;
+            bytes += keys.iter().map(|change| change.key.len() + size_of::<SourceChange>()).sum::<usize>();
+            gone.append(&mut keys);
+            (self.done, self.after) = (visited.done || visited.last.is_none(), visited.last);
+        }
+        Ok(Some(gone).filter(|gone| !gone.is_empty()))
+    }
+
+    /// Whether there was no other after the last part.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
 // Two parts of what does not fit into one commit, each of about half the bytes; none where nothing can be divided.
 fn halves(mut transactions: Vec<Transaction>) -> Option<(Vec<Transaction>, Vec<Transaction>)> {
     if transactions.len() > 1 {
@@ -341,6 +376,9 @@ pub(super) const TABLE_NOTE: &str = "table/";
 const FED_NOTE: &str = "fed/";
 // The schema that is left out of names.
 const PUBLIC: &str = "public.";
+const NO_ROOM: &str = "there is no room on the disk of this server: make some";
 const FULL_PAUSE: Duration = Duration::from_secs(1);
+// Bytes of keys, with what is around each, that go at once.
+const GONE_BYTES_MAX: usize = 8 * 1024 * 1024;
 // Bytes of rows whose keys are read in one go.
 const KEYS_BYTES: usize = 1024 * 1024;

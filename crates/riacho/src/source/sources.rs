@@ -78,6 +78,8 @@ pub struct SourceInfo {
     pub lag: Lag,
     /// Its tables by our names.
     pub tables: Vec<TableInfo>,
+    /// What it waits for in its database: a sentence without a stop.
+    pub waits: Option<String>,
     /// What went wrong last, and when.
     pub last_fault: Option<(Millis, Fault)>,
 }
@@ -274,6 +276,7 @@ impl Running {
             since: machine.since(),
             lag: *self.board.lag(),
             tables: machine.tables().iter().map(table).collect(),
+            waits: machine.waits().map(str::to_owned),
             last_fault: machine.last_fault().cloned(),
         }
     }

@@ -6,7 +6,8 @@
 //! began to be kept here ([`Visibility::settled_after`]), so that none was given before and is not seen either.
 //!
 //! While a table that readers have is copied anew, changes of all tables that readers have are held: then they are given the
-//! state that the snapshot saw, of all of them at once, and no half of a transaction.
+//! state that the snapshot saw, of all of them at once, and no half of a transaction. Where that takes too long, or is too
+//! much to be held, the others go on without that table ([`Stitch::let_go`]).
 
 use super::{
     kind::Types,
@@ -123,6 +124,8 @@ pub struct Stitch {
     /// Tables that readers have and that are copied anew; and what all tables that readers have wait with until then.
     holding: HashSet<StreamName>,
     held: Vec<Committed>,
+    /// Whether those of them that are not copied yet no longer hold the others.
+    let_go: bool,
     /// What was committed up to here was applied before.
     applied: Lsn,
     waiting_bytes: usize,
@@ -205,7 +208,7 @@ impl Stitch {
     /// Has the changes of a table wait for a copy from now on.
     pub fn begin_copy(&mut self, stream: &StreamName) {
         if let Some(table) = self.tables.get_mut(stream) {
-            if table.shown {
+            if table.shown && !self.let_go {
                 self.holding.insert(stream.clone());
             }
             let dropped = std::mem::replace(&mut table.phase, Phase::Copying(Vec::new()));
@@ -216,6 +219,25 @@ impl Stitch {
     /// Whether changes of tables that readers have are held until copies are made of all that are copied anew.
     pub fn is_held(&self) -> bool {
         !self.holding.is_empty()
+    }
+
+    /// Tables whose changes wait for a copy.
+    pub fn copying(&self) -> Vec<StreamName> {
+        let copying = |table: &&Table| matches!(table.phase, Phase::Copying(_));
+        self.tables.values().filter(copying).map(|table| table.wanted.stream.clone()).collect()
+    }
+
+    /// Holds nothing any more, until no table that readers have is to be copied anew: gives what was held of the others, in
+    /// order. Who reads several tables may then see the half of a transaction that is not of a table being copied.
+    pub fn let_go(&mut self) -> Vec<Committed> {
+        self.let_go = true;
+        self.holding.clear();
+        let held = std::mem::take(&mut self.held);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes(&held));
+        let told = |Committed { xid, end, time, said }| {
+            self.committed(Open { xid, time, said, bytes: 0, skip: false }, end)
+        };
+        held.into_iter().map(told).collect()
     }
 
     /// Whether `copied` are all that changes are held for.
@@ -257,6 +279,8 @@ impl Stitch {
         if let (true, Some(last)) = (self.is_held(), last) {
             self.release(&last, &copied, level, &mut released);
         }
+        let anew = |table: &Table| table.shown && matches!(table.phase, Phase::Copying(_));
+        self.let_go &= self.tables.values().any(anew);
         released.then.extend(new);
         released
     }

@@ -6,6 +6,7 @@ use riacho_core::source::{
     machine::Fault,
     postgres::{kind::Types, lsn::Lsn, snapshot::Visibility},
 };
+use std::str::FromStr;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 /// A session that is asked, and whose database it is.
@@ -324,15 +325,15 @@ fn of_oid<'a>(origins: &'a mut [Origin], row: &SimpleQueryRow) -> Option<&'a mut
     origins.get_mut(at)
 }
 
-fn text(row: &SimpleQueryRow, at: usize) -> Option<String> {
+pub(super) fn text(row: &SimpleQueryRow, at: usize) -> Option<String> {
     row.get(at).map(str::to_owned)
 }
 
-fn number(row: &SimpleQueryRow, at: usize) -> Option<u32> {
+pub(super) fn number<T: FromStr>(row: &SimpleQueryRow, at: usize) -> Option<T> {
     row.get(at)?.parse().ok()
 }
 
-fn flag(row: &SimpleQueryRow, at: usize) -> bool {
+pub(super) fn flag(row: &SimpleQueryRow, at: usize) -> bool {
     row.get(at) == Some("t")
 }
 

@@ -514,6 +514,6 @@ const ESCAPE: &str =
     "in a URL, write `/`, `@`, `:`, `?`, `#` and `%` of a password as %2F, %40, %3A, %3F, %23 and %25";
 // Policies of rows do not hold for the stream: with them on, a copy would lack rows that the stream has.
 const SESSION_OPTIONS: &str = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c bytea_output=hex \
-     -c extra_float_digits=1 -c statement_timeout=0 -c synchronous_commit=local -c row_security=off";
+     -c extra_float_digits=1 -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=local -c row_security=off";
 const REPLICATION_OPTIONS: &str = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c bytea_output=hex \
      -c extra_float_digits=1";

@@ -4,21 +4,27 @@
 //! whatever the stream said before that, and of what it said since the snapshot itself tells.
 
 use super::{
-    catalog::{Catalog, ident},
+    catalog::{Catalog, ident, text},
     connect::Target,
+    parts::{Rows, Select},
     prepare::Planned,
 };
-use crate::source::{Sink, TableOf, copy::Copying};
-use futures_util::{StreamExt as _, pin_mut};
+use crate::source::{Sink, copy::Copying};
 use riacho_core::{
     name::StreamName,
     source::{
         change::SourceChange,
-        machine::Fault,
-        postgres::{copy, kind::Types, stitch::Seen, table::Shape},
+        machine::{Fault, Input},
+        postgres::{kind::Types, stitch::Seen, table::Shape},
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
 /// A table to be copied. Of several orders for one table the last counts.
@@ -47,15 +53,20 @@ pub(super) async fn copier(
     sink: Sink,
     mut orders: mpsc::UnboundedReceiver<Order>,
     copied: mpsc::UnboundedSender<Copied>,
+    waits: Arc<AtomicBool>,
 ) -> Fault {
-    let mut waiting: Vec<Order> = Vec::new();
-    while orders.recv_many(&mut waiting, ORDERS_MAX).await > 0 {
+    while let Some(order) = orders.recv().await {
+        waits.store(true, Ordering::Relaxed);
         let session = match target.connect().await {
             Ok(session) => session,
             Err(fault) => return fault,
         };
         let catalog = Catalog { session: &session, target: &target };
-        if let Err(fault) = copy_all(&catalog, &sink, std::mem::take(&mut waiting), &copied).await {
+        let begun = begin(&catalog, &sink, order, &mut orders).await;
+        waits.store(false, Ordering::Relaxed);
+        sink.tell(Input::Waits(None));
+        let copying = async { copy_all((&catalog, &target), &sink, begun?, &copied).await };
+        if let Err(fault) = copying.await {
             return fault;
         }
     }
@@ -63,22 +74,18 @@ pub(super) async fn copier(
 }
 
 async fn copy_all(
-    catalog: &Catalog<'_>,
+    (catalog, target): (&Catalog<'_>, &Arc<Target>),
     sink: &Sink,
     orders: Vec<Order>,
     copied: &mpsc::UnboundedSender<Copied>,
 ) -> Result<(), Fault> {
-    // So that whatever runs now is older than one that has ended: a snapshot does not tell of younger ones.
-    flush(catalog.target).await?;
-    settle(catalog).await?;
-    begin(catalog, &orders).await?;
     // The first query takes the snapshot.
     let visibility = catalog.visibility().await?;
     // Whatever it sees was written before.
     let seen = Seen { visibility, upto: catalog.wal_end().await? };
     flush(catalog.target).await?;
     for Order { table, number } in orders {
-        let (fingerprint, version, differing) = copy_one(catalog, sink, &table).await?;
+        let (fingerprint, version, differing) = copy_one((catalog, target), sink, &table).await?;
         let (table, seen) = (table.of.stream, seen.clone());
         let done = Copied { table, number, seen, fingerprint, version, differing };
         if copied.send(done).is_err() {
@@ -88,22 +95,74 @@ async fn copy_all(
     catalog.execute("COMMIT").await
 }
 
-// Begins a transaction in which the tables stay as they are: one that is rewritten is empty for a snapshot of before.
-async fn begin(catalog: &Catalog<'_>, orders: &[Order]) -> Result<(), Fault> {
-    let tables: Vec<String> = orders.iter().map(|order| order.table.choice.origin.sql()).collect();
-    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
+// Begins a transaction for copies: all has ended that ran when they were ordered, and the tables stay as they are: one that is
+// rewritten is empty for a snapshot of before. What is ordered meanwhile goes with them.
+async fn begin(
+    catalog: &Catalog<'_>,
+    sink: &Sink,
+    first: Order,
+    more: &mut mpsc::UnboundedReceiver<Order>,
+) -> Result<Vec<Order>, Fault> {
+    let mut orders = vec![first];
+    let (mut begun, mut waited) = (None, Duration::ZERO);
     loop {
-        catalog.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        // Shorter than the server's look for deadlocks, which might end the other one.
-        catalog.execute("SET LOCAL lock_timeout = '500ms'").await?;
-        match catalog.execute(&lock).await {
-            Ok(()) => return Ok(()),
-            Err(fault) if fault.message.contains(LOCK_NOT_AVAILABLE) => catalog.execute("ROLLBACK").await?,
-            // One that is gone, or no longer ours to read: that is looked at when the next plan is made.
-            Err(fault) => return Err(Fault::passing(fault.message)),
+        while let Ok(order) = more.try_recv() {
+            orders.retain(|other| other.table.of.stream != order.table.of.stream);
+            orders.push(order);
+            begun = None;
+        }
+        let running = match &begun {
+            Some(running) => running,
+            None => {
+                // So that whatever runs now is older than one that has ended: a snapshot does not tell of younger ones.
+                flush(catalog.target).await?;
+                begun.insert(catalog.visibility().await?)
+            }
+        };
+        if catalog.visibility().await?.settled_after(running) && lock(catalog, &orders).await? {
+            return Ok(orders);
+        }
+        waited += SETTLE_PAUSE;
+        if waited.as_millis().is_multiple_of(WAITS_TOLD.as_millis()) {
+            let waits = waits_for(catalog, &orders).await?;
+            if waited == WAITS_TOLD {
+                tracing::info!(source = &**sink.source(), waits, "a copy does not begin yet");
+            }
+            sink.tell(Input::Waits(Some(waits)));
         }
         tokio::time::sleep(SETTLE_PAUSE).await;
     }
+}
+
+// Begins the transaction, if the tables can be locked.
+async fn lock(catalog: &Catalog<'_>, orders: &[Order]) -> Result<bool, Fault> {
+    let tables: Vec<String> = orders.iter().map(|order| order.table.choice.origin.sql()).collect();
+    catalog.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    // Shorter than the server's look for deadlocks, which might end the other one.
+    catalog.execute("SET LOCAL lock_timeout = '500ms'").await?;
+    match catalog.execute(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "))).await {
+        Ok(()) => Ok(true),
+        Err(fault) if fault.message.contains(LOCK_NOT_AVAILABLE) => {
+            catalog.execute("ROLLBACK").await?;
+            Ok(false)
+        }
+        // One that is gone, or no longer ours to read: that is looked at when the next plan is made.
+        Err(fault) => Err(Fault::passing(fault.message)),
+    }
+}
+
+// Who keeps a copy from beginning: who has one of the tables for itself, else the oldest transaction that writes.
+async fn waits_for(catalog: &Catalog<'_>, orders: &[Order]) -> Result<String, Fault> {
+    let tables: Vec<String> = orders.iter().map(|order| order.table.choice.origin.oid.to_string()).collect();
+    let rows = catalog.rows(&WAITS.replace("$TABLES", &tables.join(", "))).await?;
+    let Some(row) = rows.first() else {
+        return Ok("a copy waits for transactions that were open before it to end".to_owned());
+    };
+    let who = text(row, 0).unwrap_or_default();
+    Ok(match text(row, 1) {
+        Some(seconds) => format!("a copy waits for {who}, open for {seconds} s, to end"),
+        None => format!("a copy waits for {who} to end"),
+    })
 }
 
 // Has all that was written so far survive a crash of the server: with `synchronous_commit = off` a snapshot sees what may be
@@ -114,26 +173,9 @@ async fn flush(target: &Target) -> Result<(), Fault> {
     catalog.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'riacho', '')").await
 }
 
-// Waits until all that runs now has ended.
-async fn settle(catalog: &Catalog<'_>) -> Result<(), Fault> {
-    let begun = catalog.visibility().await?;
-    let mut waited = Duration::ZERO;
-    while !catalog.visibility().await?.settled_after(&begun) {
-        if waited == SETTLE_TOLD {
-            tracing::info!(
-                transactions = begun.xip().len(),
-                "a copy waits for transactions that were open before it to end"
-            );
-        }
-        waited += SETTLE_PAUSE;
-        tokio::time::sleep(SETTLE_PAUSE).await;
-    }
-    Ok(())
-}
-
 // Gives the shape's fingerprint, the version, and what differs.
 async fn copy_one(
-    catalog: &Catalog<'_>,
+    (catalog, target): (&Catalog<'_>, &Arc<Target>),
     sink: &Sink,
     table: &Planned,
 ) -> Result<(String, String, Vec<SourceChange>), Fault> {
@@ -167,70 +209,34 @@ async fn copy_one(
         .collect();
     let shape = Shape::new(read.iter().copied(), &choice.wanted.key, None, &types).map_err(keyless)?;
     let columns: Vec<String> = read.iter().map(|(name, _)| ident(name)).collect();
-    let filter = choice.filter.as_ref().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
-    let sql = format!("COPY (SELECT {} FROM {}{filter}) TO STDOUT", columns.join(", "), origin.only());
-    let differing = copy_rows(catalog, sink, &table.of, &shape, (&sql, origin.rows)).await?;
-    Ok((shape.fingerprint(), version, differing))
-}
-
-async fn copy_rows(
-    catalog: &Catalog<'_>,
-    sink: &Sink,
-    table: &TableOf,
-    shape: &Shape,
-    (sql, rows): (&str, Option<u64>),
-) -> Result<Vec<SourceChange>, Fault> {
-    let mut copying = Copying::begin(sink, table, rows);
-    let lines =
-        catalog.session.copy_out(sql).await.map_err(|err| super::connect::fault(&err, catalog.target))?;
-    pin_mut!(lines);
-    let mut rest: Vec<u8> = Vec::new();
-    while let Some(bytes) = lines.next().await {
-        let bytes = match bytes {
-            Ok(bytes) => bytes,
-            Err(err) if err.is_closed() => return Err(catalog.session.ended().await),
-            Err(err) => return Err(super::connect::fault(&err, catalog.target)),
-        };
-        // The server sends a line per message; nothing says that it must.
-        let mut bytes = &bytes[..];
-        while let Some(end) = memchr::memchr(b'\n', bytes) {
-            let (line, more) = bytes.split_at(end);
-            bytes = more.get(1..).unwrap_or_default();
-            if rest.is_empty() {
-                copy_row(&mut copying, table, shape, line).await?;
-            } else {
-                rest.extend_from_slice(line);
-                copy_row(&mut copying, table, shape, &std::mem::take(&mut rest)).await?;
-            }
+    let select = Select { columns: columns.join(", "), filter: choice.filter.clone() };
+    let mut copying = Copying::begin(sink, &table.of, origin.rows);
+    let mut rows = Rows::read(catalog, target, &origin, &shape, &select).await?;
+    while let Some(batch) = rows.next().await? {
+        for (key, row) in batch {
+            copying.row(key, row).await?;
         }
-        rest.extend_from_slice(bytes);
     }
-    match table.ready {
-        true => copying.differing().await,
-        false => copying.end(Vec::new()).await.map(|()| Vec::new()),
-    }
-}
-
-async fn copy_row(
-    copying: &mut Copying<'_>,
-    table: &TableOf,
-    shape: &Shape,
-    line: &[u8],
-) -> Result<(), Fault> {
-    let row = copy::columns(line).and_then(|columns| {
-        let data = copy::data(&columns);
-        Some((shape.key(&data)?, shape.row(&data)?))
-    });
-    match row {
-        Some((key, row)) => copying.row(key, row).await,
-        None => Err(Fault::passing(format!("a row of `{}` came broken", table.origin))),
-    }
+    let differing = match table.of.ready {
+        true => copying.differing().await?,
+        false => copying.end(Vec::new()).await.map(|()| Vec::new())?,
+    };
+    Ok((shape.fingerprint(), version, differing))
 }
 
 // The SQLSTATE, as faults show it.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
-// Orders taken together: they share one snapshot.
-const ORDERS_MAX: usize = 1024;
 const SETTLE_PAUSE: Duration = Duration::from_millis(50);
-// When it is worth a line of the log.
-const SETTLE_TOLD: Duration = Duration::from_secs(5);
+// How often it is told what a copy waits for; a multiple of the pause.
+const WAITS_TOLD: Duration = Duration::from_secs(2);
+// The oldest is what others wait for. Whose times one may not see has none.
+const WAITS: &str = "\
+SELECT who, pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.clock_timestamp() - since)) FROM (
+  SELECT 0 AS place, 'the transaction of process ' || a.pid AS who, a.xact_start AS since, 0 AS age
+  FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+  WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.relation IN ($TABLES)
+  UNION ALL SELECT 1, 'the transaction of process ' || pid, xact_start, pg_catalog.age(backend_xid)
+  FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
+  UNION ALL SELECT 1, 'the prepared transaction `' || gid || '`', prepared, pg_catalog.age(transaction)
+  FROM pg_catalog.pg_prepared_xacts
+) AS waited ORDER BY place, age DESC LIMIT 1";

@@ -20,7 +20,7 @@ use pgwire_replication::{ReplicationClient, ReplicationEvent};
 use riacho_core::{
     name::StreamName,
     source::{
-        change::{Becomes, SourceChange},
+        change::SourceChange,
         machine::{Fault, Input},
         postgres::{
             lsn::Lsn,
@@ -31,8 +31,11 @@ use riacho_core::{
     time::Millis,
 };
 use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{sync::mpsc, task::JoinSet};
@@ -105,6 +108,10 @@ struct Follower<'a> {
     orders: mpsc::UnboundedSender<Order>,
     copied: mpsc::UnboundedReceiver<Copied>,
     copier: JoinSet<Fault>,
+    /// Whether it waits for transactions to end before it begins.
+    copier_waits: Arc<AtomicBool>,
+    /// Since when changes are held.
+    held_since: Option<Millis>,
     numbers: HashMap<StreamName, u64>,
     beat: u64,
 }
@@ -149,7 +156,8 @@ impl<'a> Follower<'a> {
         let (orders, ordered) = mpsc::unbounded_channel();
         let (copies, copied) = mpsc::unbounded_channel();
         let mut copying = JoinSet::new();
-        copying.spawn(copier(Arc::clone(target), sink.clone(), ordered, copies));
+        let copier_waits = Arc::new(AtomicBool::new(false));
+        copying.spawn(copier(Arc::clone(target), sink.clone(), ordered, copies, Arc::clone(&copier_waits)));
         let level_at = beat(catalog, sink).await?;
         let mut follower = Self {
             catalog,
@@ -174,6 +182,8 @@ impl<'a> Follower<'a> {
             orders,
             copied,
             copier: copying,
+            copier_waits,
+            held_since: None,
             numbers: HashMap::new(),
             beat: 0,
         };
@@ -201,8 +211,7 @@ impl<'a> Follower<'a> {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // What waits, for the log or for copies, has its bound: then the server waits.
-            let takes =
-                self.gathered_bytes < GATHERED_BYTES_MAX && self.stitch.waiting_bytes() < WAITING_BYTES_MAX;
+            let takes = self.takes();
             tokio::select! {
                 // Cancel safe, all of them: a message not received stays in its channel, and a write goes on by itself.
                 event = self.client.recv(), if takes => {
@@ -229,14 +238,47 @@ impl<'a> Follower<'a> {
                 }
             }
             self.end_copies();
+            self.bound_waiting();
             self.write();
+        }
+    }
+
+    fn takes(&self) -> bool {
+        self.gathered_bytes < GATHERED_BYTES_MAX && self.stitch.waiting_bytes() < WAITING_BYTES_MAX
+    }
+
+    // Where a copy does not begin for long, because somebody keeps a transaction open, the others go on.
+    fn bound_waiting(&mut self) {
+        let now = clock::now();
+        let held_since = self.stitch.is_held().then(|| self.held_since.unwrap_or(now));
+        self.held_since = held_since;
+        if !self.copier_waits.load(Ordering::Relaxed) {
+            return;
+        }
+        let full = self.stitch.waiting_bytes() >= WAITING_BYTES_MAX;
+        if held_since.is_some_and(|since| full || now.saturating_sub(since) >= HELD_MS_MAX) {
+            tracing::warn!(
+                source = &**self.sink.source(),
+                "changes of other tables are told before a table is read anew: somebody keeps a transaction open"
+            );
+            for committed in self.stitch.let_go() {
+                self.gather(committed);
+            }
+        }
+        // What they kept so far, a copy that begins later has.
+        if self.stitch.waiting_bytes() >= WAITING_BYTES_MAX {
+            for table in self.stitch.copying() {
+                self.stitch.begin_copy(&table);
+                let planned = self.plan.tables.iter().find(|planned| planned.of.stream == table).cloned();
+                planned.iter().for_each(|planned| self.order(planned));
+            }
         }
     }
 
     // Takes what has arrived already, so that it goes with the same write.
     async fn more(&mut self) -> Result<(), Ended> {
         for _ in 0..BURST_EVENTS {
-            if self.gathered_bytes >= GATHERED_BYTES_MAX {
+            if !self.takes() {
                 break;
             }
             let Some(event) = self.client.recv().now_or_never() else { break };
@@ -537,21 +579,27 @@ async fn write(
         }
         bytes += committed.said.iter().map(Said::bytes).sum::<usize>();
         end = committed.end.or(end);
+        let txid: Option<Box<str>> = (committed.xid != NO_XID).then(|| committed.xid.to_string().into());
         let mut changes: Vec<SourceChange> = Vec::with_capacity(committed.said.len());
         for said in committed.said {
             match said {
                 Said::Row(change) => changes.push(change),
                 Said::Emptied(table) => {
-                    let of_table = |change: &&SourceChange| change.table == table;
-                    let before: HashSet<Box<str>> =
-                        changes.iter().filter(of_table).map(|change| change.key.clone()).collect();
-                    changes.extend(sink.all_gone(&table).await?);
-                    let gone = |key| SourceChange { table: table.clone(), key, becomes: Becomes::Gone };
-                    changes.extend(before.into_iter().map(gone));
+                    // Whatever it did to the table before was for nothing.
+                    changes.retain(|change| change.table != table);
+                    let mut gone = sink.gone(&table)?;
+                    while let Some(mut part) = gone.part().await? {
+                        changes.append(&mut part);
+                        if !gone.is_done() {
+                            // The rest goes with another commit; what was before it is committed already.
+                            let changes = std::mem::take(&mut changes);
+                            let part = Transaction { txid: txid.clone(), changes };
+                            sink.try_write(vec![part], Vec::new()).await?;
+                        }
+                    }
                 }
             }
         }
-        let txid = (committed.xid != NO_XID).then(|| committed.xid.to_string().into());
         transactions.push(Transaction { txid, changes });
     }
     sink.try_write(transactions, notes).await
@@ -569,6 +617,8 @@ const BURST_EVENTS: usize = 4096;
 const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 const GATHERED_BYTES_MAX: usize = 8 * 1024 * 1024;
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+// How long changes of other tables are held for a copy that does not begin.
+const HELD_MS_MAX: Millis = 5_000;
 // How long an answer of the server may take.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 const SHUTDOWN_TIME: Duration = Duration::from_secs(2);

@@ -17,6 +17,8 @@ mod prepare;
 pub(crate) mod check;
 /// Copies of tables.
 mod copier;
+/// Rows for copies, by several sessions.
+mod parts;
 /// The stream.
 mod follow;
 

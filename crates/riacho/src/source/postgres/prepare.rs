@@ -16,7 +16,7 @@ use crate::{
 use riacho_core::{
     name::StreamName,
     source::{
-        machine::{Fault, FaultKind},
+        machine::{Fault, FaultKind, Input},
         postgres::{kind::Types, lsn::Lsn},
     },
 };
@@ -82,7 +82,7 @@ pub(super) async fn prepare(
                 );
             }
             forget(sink).await?;
-            let lsn = begin_slot(catalog, &slot_name, slot.as_ref(), &server).await?;
+            let lsn = begin_slot(catalog, &slot_name, slot.as_ref(), (&server, sink)).await?;
             let position = Position { system, timeline, slot: slot_name.clone(), lsn: lsn.to_string() };
             sink.write(Vec::new(), vec![sink.noted(POSITION, notes::write(&position))]).await?;
             position
@@ -247,7 +247,7 @@ async fn begin_slot(
     catalog: &Catalog<'_>,
     name: &str,
     slot: Option<&Slot>,
-    server: &ServerInfo,
+    (server, sink): (&ServerInfo, &Sink),
 ) -> Result<Lsn, Fault> {
     if slot.is_some() {
         catalog.execute(&format!("SELECT pg_catalog.pg_drop_replication_slot({})", literal(name))).await?;
@@ -259,7 +259,13 @@ async fn begin_slot(
         literal(name),
         literal(PLUGIN)
     );
-    let lsn = catalog.value(&sql).await.map_err(|fault| out_of_slots(fault, name))?;
+    // The server begins it once all that is open now has ended.
+    sink.tell(Input::Waits(Some(format!(
+        "the slot `{name}` waits for transactions that were open before it to end"
+    ))));
+    let lsn = catalog.value(&sql).await;
+    sink.tell(Input::Waits(None));
+    let lsn = lsn.map_err(|fault| out_of_slots(fault, name))?;
     lsn.as_deref()
         .and_then(Lsn::parse)
         .ok_or_else(|| Fault::passing("PostgreSQL made a slot that begins nowhere"))
@@ -380,12 +386,12 @@ async fn publish(
     match published {
         None => {
             let sql = create_publication(name, &choices);
-            catalog.execute(&sql).await.map_err(|fault| not_owner(fault, &sql))?;
+            change(catalog, &sql).await?;
         }
         Some(published) => {
             if filtered_anew || !is_as(&published, &choices, server) {
                 let sql = format!("ALTER PUBLICATION {} SET TABLE {list};", ident(name));
-                catalog.execute(&sql).await.map_err(|fault| not_owner(fault, &sql))?;
+                change(catalog, &sql).await?;
             }
         }
     }
@@ -426,10 +432,15 @@ fn is_as(published: &[Published], choices: &[Choice], server: &ServerInfo) -> bo
     published.len() == choices.len() && choices.iter().all(same)
 }
 
-fn not_owner(fault: Fault, sql: &str) -> Fault {
-    let remedy =
-        format!("have an owner of the tables, or a superuser, run: {sql} and name it as `publication`");
-    Fault { remedy: Some(remedy), ..fault }
+// Makes or changes the publication; not behind somebody who keeps a table locked, without a word to anybody.
+async fn change(catalog: &Catalog<'_>, sql: &str) -> Result<(), Fault> {
+    let changed = catalog.execute(&format!("SET LOCAL lock_timeout = '5s'; {sql}")).await;
+    changed.map_err(|fault| match fault.kind {
+        FaultKind::Passing => fault,
+        FaultKind::NeedsPerson => fault.with_remedy(format!(
+            "have an owner of the tables, or a superuser, run: {sql} and name it as `publication`"
+        )),
+    })
 }
 
 fn planned(choice: Choice, sink: &Sink) -> Planned {

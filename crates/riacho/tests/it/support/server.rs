@@ -6,6 +6,7 @@ use riacho::{
     config::{Config, SettingsFile},
     http::server::Server,
     serve,
+    source::{SourceSettings, Sources},
 };
 use std::{
     net::SocketAddr,
@@ -19,6 +20,7 @@ pub(crate) struct TestServer {
     server: Server,
     directory: TempDir,
     file: String,
+    fed: Vec<SourceSettings>,
 }
 
 impl TestServer {
@@ -32,10 +34,25 @@ impl TestServer {
     #[track_caller]
     pub(crate) fn with(file: &str) -> impl Future<Output = Self> + use<> {
         let (at, file) = (Location::caller(), file.to_owned());
-        async move { Self::open(at, tempfile::tempdir().unwrap(), file, format!("{}:0", own_ip())).await }
+        async move {
+            Self::open(at, tempfile::tempdir().unwrap(), file, format!("{}:0", own_ip()), Vec::new()).await
+        }
     }
 
-    async fn open(at: At, directory: TempDir, file: String, listen: String) -> Self {
+    /// One with its data below `place`.
+    #[track_caller]
+    pub(crate) fn within(place: &std::path::Path) -> impl Future<Output = Self> + use<> {
+        let (at, directory) = (Location::caller(), tempfile::tempdir_in(place).unwrap());
+        async move { Self::open(at, directory, String::new(), format!("{}:0", own_ip()), Vec::new()).await }
+    }
+
+    async fn open(
+        at: At,
+        directory: TempDir,
+        file: String,
+        listen: String,
+        fed: Vec<SourceSettings>,
+    ) -> Self {
         let data = directory.path().to_str().unwrap().to_owned();
         let small =
             [("listen", listen.as_str()), ("data", &data), ("reactors", "2"), ("trim_interval", "100ms")];
@@ -47,9 +64,10 @@ impl TestServer {
         // Many servers run at once: each takes little of the disk.
         settings.log.store.frame_bytes_max = 4 << 20;
         settings.log.store.segment_bytes_max = 8 << 20;
+        settings.sources.extend(fed.iter().cloned());
         let server = Server::start(settings, |_| Router::new()).await;
         let server = server.unwrap_or_else(|err| panic!("{at}: {}", err.chain()));
-        Self { server, directory, file }
+        Self { server, directory, file, fed }
     }
 
     /// Stops it and starts it again at the same address, with the same directory and settings.
@@ -64,16 +82,26 @@ impl TestServer {
     pub(crate) fn restart_with(self, file: &str) -> impl Future<Output = Self> + use<> {
         let (at, file) = (Location::caller(), file.to_owned());
         async move {
-            let address = self.address();
+            let (address, fed) = (self.address(), self.fed.clone());
             let directory = self.stop().await;
-            Self::open(at, directory, file, address.to_string()).await
+            Self::open(at, directory, file, address.to_string(), fed).await
         }
+    }
+
+    /// The same, with these sources beside those of the settings.
+    #[track_caller]
+    pub(crate) fn restart_fed_by(
+        mut self,
+        sources: Vec<SourceSettings>,
+    ) -> impl Future<Output = Self> + use<> {
+        self.fed = sources;
+        self.restart()
     }
 
     /// Starts one on the `directory` that another left, at its address.
     #[track_caller]
     pub(crate) fn start_at(directory: TempDir, address: SocketAddr) -> impl Future<Output = Self> + use<> {
-        Self::open(Location::caller(), directory, String::new(), address.to_string())
+        Self::open(Location::caller(), directory, String::new(), address.to_string(), Vec::new())
     }
 
     /// Drains it; what it leaves is its directory.
@@ -84,6 +112,11 @@ impl TestServer {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Its sources.
+    pub(crate) fn sources(&self) -> &Sources {
+        self.server.sources()
     }
 
     /// Its log.

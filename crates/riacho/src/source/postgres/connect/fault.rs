@@ -93,6 +93,9 @@ fn said(state: &str, message: &str, target: &Target) -> Fault {
         }
         "57P02" => Fault::passing(format!("PostgreSQL at {place} ended the connection after a crash")),
         "57P03" => Fault::passing(format!("PostgreSQL at {place} does not take connections yet: {message}")),
+        "55P03" => {
+            Fault::passing(format!("PostgreSQL at {place}: {message}{}", of(state))).with_remedy(LOCKED)
+        }
         // 08 connections, 40 rollbacks, 53 resources, 57 operators, 58 systems.
         _ if PASSING.iter().any(|class| state.starts_with(class)) || state.is_empty() => {
             Fault::passing(format!("PostgreSQL at {place}: {message}{}", of(state)))
@@ -159,4 +162,6 @@ fn find<'a, E: Error + 'static>(err: &'a (dyn Error + 'static)) -> Option<&'a E>
 }
 
 const PASSING: [&str; 5] = ["08", "40", "53", "57", "58"];
+const LOCKED: &str = "end the transaction that locks the table: SELECT pid, relation::regclass, mode FROM pg_locks WHERE granted; \
+     SELECT pg_terminate_backend(...);";
 const PASSWORD: &str = "check the user and the password in the URL, PGPASSWORD or ~/.pgpass (mode 0600)";

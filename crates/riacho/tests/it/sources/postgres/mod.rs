@@ -10,6 +10,10 @@ mod chosen;
 mod repaired;
 /// What is streamed before a query sees it.
 mod visibility;
+/// Tables that are read in parts.
+mod large;
+/// What cannot be done yet, or not at once.
+mod waiting;
 /// What is refused, and what to do then.
 mod refused;
 
@@ -21,7 +25,7 @@ use crate::{
     },
 };
 use riacho::source::{
-    Database, PostgresSettings, Reload, SourceInfo, SourceSettings, Sources, TableSettings, settings::Secret,
+    Database, PostgresSettings, SourceInfo, SourceSettings, Sources, TableSettings, settings::Secret,
 };
 use riacho_core::name::StreamName;
 use serde_json::Value;
@@ -48,7 +52,7 @@ impl Shop {
         }
         let settings = source("shop", &db.url(), tables);
         let server = TestServer::start().await;
-        let sources = Sources::new(server.log().clone(), reload());
+        let sources = server.sources().clone();
         let shop = Self { server: Some(server), sources, settings, db };
         shop.run().await;
         shop
@@ -77,10 +81,9 @@ impl Shop {
     /// Starts our server anew on what the one before it wrote.
     async fn restart(&mut self) {
         self.stop().await;
-        let server = self.server.take().unwrap().restart().await;
-        self.sources = Sources::new(server.log().clone(), reload());
+        let server = self.server.take().unwrap().restart_fed_by(vec![self.settings.clone()]).await;
+        self.sources = server.sources().clone();
         self.server = Some(server);
-        self.run().await;
     }
 
     fn info(&self) -> SourceInfo {
@@ -164,10 +167,6 @@ async fn poll<T>(at: At, what: String, mut ask: impl AsyncFnMut() -> Result<T, S
         Ok(answer) => answer,
         Err(_) => panic!("{at}: waited for {what}; it is {last}"),
     }
-}
-
-fn reload() -> Reload {
-    Reload::new(|| Ok(Vec::new()))
 }
 
 fn all_of(tables: &[&str]) -> Vec<TableSettings> {
