@@ -12,6 +12,7 @@ use super::{
 use crate::{
     clock,
     error::{Error, ErrorKind},
+    rows,
     view::{Lagging, Wakes},
 };
 use riacho_core::{
@@ -181,6 +182,14 @@ fn what_bytes(what: &What) -> usize {
         What::Append(batch) => batch.entries.iter().map(entry_bytes).sum(),
         What::Write(_) | What::Source(_) => 0,
         What::Empty(_) => RECORD_OVERHEAD,
+    }
+}
+
+// Why rows take nothing: no room, which passes, or a failure for good.
+fn rows_refuse(log: &Log) -> AppendError {
+    match log.shared.rows.failed() {
+        Some(rows::Failure::Full) => AppendError::Full,
+        Some(rows::Failure::Failed) | None => AppendError::RowsFailed,
     }
 }
 
@@ -636,11 +645,11 @@ impl Frame {
             return Ok(Judged::Refused(AppendError::ReadOnly(write.table.clone(), Arc::clone(source))));
         }
         if log.shared.rows.failed().is_some() {
-            return Ok(Judged::Refused(AppendError::RowsFailed));
+            return Ok(Judged::Refused(rows_refuse(log)));
         }
         let place = |row: &RowWrite| (write.table.clone(), row.key.clone());
         if !write.writes.iter().all(|row| self.known.contains_key(&place(row))) {
-            return Ok(Judged::Refused(AppendError::RowsFailed));
+            return Ok(Judged::Refused(rows_refuse(log)));
         }
         let schema = settings.schemas.of(settings.rules.tables().of(table));
         let room = frame_room(log);
@@ -683,7 +692,7 @@ impl Frame {
         log: &Log,
     ) -> Result<Judged, SourceWrite> {
         if log.shared.rows.failed().is_some() || !self.knows(&write) {
-            return Ok(Judged::Refused(AppendError::RowsFailed));
+            return Ok(Judged::Refused(rows_refuse(log)));
         }
         let (before, settings) =
             (Undo { records: self.records.len(), next: order.next() }, &log.shared.settings);

@@ -4,6 +4,8 @@
 mod log;
 /// Files of SQLite.
 mod sqlite;
+/// Full disks, damaged files.
+mod bad_days;
 /// The same under random work.
 mod sqlite_random;
 /// Servers of PostgreSQL.

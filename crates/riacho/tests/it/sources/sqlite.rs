@@ -38,9 +38,23 @@ impl Shop {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("shop.db");
         shell(&path, sql);
+        Self::of((path, directory), tables, setup, TestServer::start().await).await
+    }
+
+    /// One with the file at `path`, and this server.
+    pub(super) async fn at(path: PathBuf, tables: &[&str], server: TestServer) -> Self {
+        let tables = tables.iter().map(|name| table(name)).collect();
+        Self::of((path, tempfile::tempdir().unwrap()), tables, true, server).await
+    }
+
+    async fn of(
+        (path, directory): (PathBuf, tempfile::TempDir),
+        tables: Vec<TableSettings>,
+        setup: bool,
+        server: TestServer,
+    ) -> Self {
         let database = Database::Sqlite(SqliteSettings { path: path.clone(), setup });
         let settings = SourceSettings { name: Arc::from("shop"), database, tables };
-        let server = TestServer::start().await;
         let sources = Sources::new(server.log().clone(), Reload::new(|| Ok(Vec::new())));
         sources.run(vec![settings.clone()]).await;
         Self { server, sources, settings, path, directory }
@@ -97,7 +111,7 @@ impl Shop {
 
     /// Waits until our rows of the table are these.
     #[track_caller]
-    fn until_rows(&self, table: &str, rows: Value) -> impl Future<Output = ()> {
+    pub(super) fn until_rows(&self, table: &str, rows: Value) -> impl Future<Output = ()> {
         let rows: BTreeMap<String, Value> = serde_json::from_value(rows).unwrap();
         until("rows", async move || (self.rows(table) == rows).then_some(()))
     }

@@ -17,6 +17,8 @@ pub(crate) mod postgres;
 #[allow(dead_code, reason = "the fake is of use for more than is tested with it")]
 pub(crate) mod dynamodb;
 
+/// Disks that are full.
+pub(crate) mod disk;
 /// WebSockets.
 mod websocket;
 

@@ -209,3 +209,50 @@ async fn one_source_that_is_refused_leaves_the_others_running() {
     shop.db.psql("INSERT INTO b VALUES (2)").await;
     shop.until_rows("b", json!({"1": {"id": 1}, "2": {"id": 2}})).await;
 }
+
+#[tokio::test]
+async fn rows_of_tables_that_inherit_from_one_are_not_its_own() {
+    let sql = "CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE heir (more int) INHERITS (a);
+        INSERT INTO a VALUES (1, 1); INSERT INTO heir VALUES (2, 2, 2);";
+    let shop = Shop::open(sql, &["a"]).await;
+    shop.until("live").await;
+    shop.until_rows("a", json!({"1": {"id": 1, "n": 1}})).await;
+    shop.db
+        .psql("UPDATE heir SET n = 3; INSERT INTO heir VALUES (4, 4, 4); INSERT INTO a VALUES (5, 5)")
+        .await;
+    shop.until_rows("a", json!({"1": {"id": 1, "n": 1}, "5": {"id": 5, "n": 5}})).await;
+}
+
+#[tokio::test]
+async fn a_name_that_another_source_has_is_refused_and_the_other_goes_on() {
+    let shop = Shop::open("CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1)", &["a"]).await;
+    shop.until("live").await;
+    let second = super::source("second", &shop.db.url(), all_of(&["a"]));
+    shop.sources.run(vec![shop.settings.clone(), second.clone()]).await;
+    let (message, remedy) = super::fault_of(Location::caller(), &shop.sources, "second").await;
+    assert_eq!(message, "the table `a` is fed by the source `shop` already");
+    assert_eq!(remedy, "give one of them another name with `as`");
+    shop.db.psql("INSERT INTO a VALUES (2)").await;
+    shop.until_rows("a", json!({"1": {"id": 1}, "2": {"id": 2}})).await;
+    // Once the first is no more, the second may have it.
+    shop.sources.run(vec![second]).await;
+    assert!(shop.sources.resume("second").await);
+    shop.until("live").await;
+    shop.db.psql("DELETE FROM a WHERE id = 1").await;
+    shop.until_rows("a", json!({"2": {"id": 2}})).await;
+}
+
+#[tokio::test]
+async fn tables_of_a_pattern_stay_the_sources_own_while_its_database_is_away() {
+    let mut shop = Shop::open("CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1)", &["*"]).await;
+    shop.until("live").await;
+    shop.stop().await;
+    shop.db.stop();
+    shop.restart().await;
+    let put = |table: &str| {
+        let target = format!("/tables/{table}/7");
+        shop.server().request("PUT", &target, "Content-Type: application/json\r\n", "{}")
+    };
+    put("a").await.problem(405, "table_read_only", false);
+    assert_eq!(shop.server().get("/tables/a/1").await.text(), "{\"id\":1}");
+}

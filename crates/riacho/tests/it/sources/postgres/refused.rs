@@ -167,3 +167,36 @@ async fn a_standby_is_told_from_a_primary() {
     assert_eq!(message, "this server is a standby");
     assert_eq!(remedy, "give the address of the primary, or several hosts");
 }
+
+#[tokio::test]
+async fn rows_that_a_policy_hides_are_refused_and_not_left_out() {
+    let sql = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);
+        ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY one ON t USING (id = 1);
+        CREATE PUBLICATION given FOR TABLE t;
+        CREATE ROLE reader LOGIN REPLICATION PASSWORD 'x'; GRANT SELECT ON t TO reader;";
+    let mut shop = Shop::open(sql, &[]).await;
+    let url = shop.db.url_of("reader", "x", "postgres");
+    shop.settings = source("shop", &url, all_of(&["t"]));
+    shop.postgres().publication = Some("given".to_owned());
+    shop.run().await;
+    let (message, _) = shop.fault().await;
+    assert!(
+        message.ends_with("query would be affected by row-level security policy for table \"t\""),
+        "{message}"
+    );
+    shop.db.psql("ALTER ROLE reader BYPASSRLS").await;
+    assert!(shop.sources.resume("shop").await);
+    shop.until("live").await;
+    shop.until_rows("t", json!({"1": {"id": 1}, "2": {"id": 2}})).await;
+}
+
+#[tokio::test]
+async fn keys_that_are_checked_late_are_none() {
+    let sql = "CREATE TABLE t (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED); INSERT INTO t VALUES (1)";
+    let shop = Shop::open(sql, &["t"]).await;
+    let (message, _) = shop.fault().await;
+    assert_eq!(message, "`public.t` has no primary key: its rows have no names");
+    shop.db.psql("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (id)").await;
+    assert!(shop.sources.resume("shop").await);
+    shop.until_rows("t", json!({"1": {"id": 1}})).await;
+}

@@ -160,3 +160,60 @@ async fn a_standby_that_takes_over_is_compared() {
     standby.psql("DELETE FROM t WHERE id <> 4").await;
     page.until(json!({"4": {"id": 4, "n": 4}})).await;
 }
+
+#[tokio::test]
+async fn tables_that_another_database_lacks_are_not_taken_for_dropped() {
+    let mut shop =
+        Shop::open(&format!("{T} CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (1)"), &["*"])
+            .await;
+    shop.until("live").await;
+    // Its backup of before there was the second table, say, or somebody's mistake.
+    let other = crate::support::postgres::Postgres::start(PostgresOptions::default()).await;
+    other.psql(T).await;
+    other.psql(MISSED).await;
+    shop.stop().await;
+    shop.postgres().url.0 = other.url();
+    shop.restart().await;
+    shop.until_rows("t", after()).await;
+    assert_eq!(serde_json::to_value(shop.rows("u")).unwrap(), json!({"1": {"id": 1}}));
+    // And then, that it was dropped is one.
+    other.psql("CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (2)").await;
+    shop.until_rows("u", json!({"2": {"id": 2}})).await;
+    other.psql("DROP TABLE u").await;
+    shop.until_rows("u", json!({})).await;
+}
+
+// Of two threads: a database that stops waits for us, and the test for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_room_for_what_postgresql_decodes_is_told_and_passes() {
+    // Large transactions are put into files before they are sent.
+    let options = PostgresOptions {
+        settings: vec!["logical_decoding_work_mem = 64kB".to_owned()],
+        ..Default::default()
+    };
+    let mut shop = Shop::with(options, T, super::all_of(&["t"])).await;
+    let mut page = shop.read("/tables/t").await;
+    shop.stop().await;
+    shop.db.stop();
+    let slots = shop.db.directory().join("data/pg_replslot");
+    let Some(_disk) = crate::support::disk::SmallDisk::over(&slots, 256) else { return };
+    shop.db = shop.db.restart().await;
+    shop.run().await;
+    shop.until("live").await;
+    shop.db.psql("INSERT INTO t SELECT i, i FROM generate_series(10, 40000) AS i").await;
+    let (message, _) = shop.fault().await;
+    assert!(message.contains("could not write to data file for XID"), "{message}");
+    assert!(message.contains("No space left on device"), "{message}");
+    assert!(crate::support::disk::mount(&slots, 65536, "remount"));
+    assert!(shop.sources.resume("shop").await);
+    super::poll(std::panic::Location::caller(), "all rows".to_owned(), async || {
+        let rows = shop.rows("t").len();
+        if rows == 39_994 { Ok(()) } else { Err(rows.to_string()) }
+    })
+    .await;
+    shop.db.psql("DELETE FROM t WHERE id > 3").await;
+    page = page.reopen(shop.server(), "/tables/t").await;
+    page.until(json!({"1": {"id": 1, "n": 1}, "2": {"id": 2, "n": 2}, "3": {"id": 3, "n": 3}})).await;
+    shop.stop().await;
+    shop.db.stop();
+}
