@@ -24,4 +24,4 @@ fn now() -> Instant {
 }
 
 // Times that all comes to rest and is compared, a run.
-const ROUNDS: &str = "8";
+const ROUNDS: &str = "100";
