@@ -31,7 +31,10 @@ pub(crate) async fn ask(
     let mut rest = Vec::new();
     let (status, head) = read_head(stream, &mut rest).await?;
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.unwrap_or_else(|| panic!("no length in {head}")).parse().unwrap();
+    let length: usize = match (status, length) {
+        (204, None) => 0,
+        (_, length) => length.unwrap_or_else(|| panic!("no length in {head}")).parse().unwrap(),
+    };
     while rest.len() < length {
         read_some(stream, &mut rest).await?;
     }

@@ -32,7 +32,7 @@ impl SmallDisk {
 
     fn over_path(path: PathBuf, kib: usize, directory: Option<tempfile::TempDir>) -> Option<Self> {
         if !mount(&path, kib, "mode=777") {
-            eprintln!("SKIPPED: a full disk: it needs the right to mount a file system (root)");
+            println!("SKIPPED: a full disk: it needs the right to mount a file system (root)");
             return None;
         }
         Some(Self { path, _directory: directory })
