@@ -47,6 +47,8 @@ pub struct Feed {
 pub enum Way {
     /// By the events of the log; one of tables is asked first whether it wants their rows instead.
     Events,
+    /// By the events of the log up to here, though its view may have them: some of what it has is no longer kept.
+    Kept(Offset),
     /// By the rows of its tables.
     Walk(Box<Walk>),
     /// By the events of the streams that it reads beside tables, up to here, where the tables are.
@@ -68,8 +70,8 @@ pub struct Fed {
     pub had: usize,
     /// Whether they begin with a reset.
     pub reset: bool,
-    /// Whether reading again from `from` gives the same bytes.
-    pub again: bool,
+    /// By what reading again from `from` gives the same bytes; `None` where nothing does.
+    pub again: Option<Way>,
     /// Where to go on from, or `None` where the view has all that follows.
     pub next: Option<Feed>,
 }
@@ -186,7 +188,8 @@ pub fn help(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
     match std::mem::replace(&mut feed.way, Way::Events) {
         Way::Walk(walk) => help_walk(log, feed, walk),
         Way::Streams(upto) => help_streams(log, feed, upto),
-        Way::Events if behind => help_events(log, feed),
+        Way::Kept(upto) => help_events(log, feed, upto),
+        Way::Events if behind => help_events(log, feed, 0),
         Way::Events => Ok(Fed::nothing(feed.place)),
     }
 }
@@ -205,7 +208,7 @@ fn way_of(log: &Log, feed: &Feed) -> Way {
 
 fn help_walk(log: &Log, mut feed: Feed, mut walk: Box<Walk>) -> Result<Fed, Error> {
     let (selection, form, from) = (feed.view.selection().clone(), feed.view.form(), feed.place);
-    let Some(terms) = selection.terms() else { return help_events(log, feed) };
+    let Some(terms) = selection.terms() else { return help_events(log, feed, 0) };
     // Streams beside the tables go on from where they were: then the state of the tables alone is no place to resume from.
     let cursor = walk.is_fresh() || selection.without_tables().is_empty();
     if let Some(table) = walk.wants_snapshot().filter(|_| cursor)
@@ -257,8 +260,8 @@ fn help_streams(log: &Log, mut feed: Feed, upto: Offset) -> Result<Fed, Error> {
     Ok(Fed { bytes: bytes.into(), marks, after, next: Some(feed), ..Fed::nothing(from) })
 }
 
-// Events as they were, one after the other.
-fn help_events(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
+// Events as they were, one after the other; up to `kept` by no view.
+fn help_events(log: &Log, mut feed: Feed, kept: Offset) -> Result<Fed, Error> {
     let (form, view) = (feed.view.form(), Arc::clone(&feed.view));
     let (mut bytes, mut marks) = (Vec::new(), Vec::new());
     let (begin, start, had) = (feed.place, feed.place.after, feed.into_next);
@@ -312,8 +315,10 @@ fn help_events(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
         feed.into_next = 0;
     }
     let after = feed.place.after;
-    let whole = feed.into_next == 0 && view.lock().join(after).is_some();
+    let whole = feed.into_next == 0 && after >= kept && view.lock().join(after).is_some();
     let from = Place { after: start, trims: feed.place.trims };
+    let way = |after| if after < kept { Way::Kept(kept) } else { Way::Events };
+    feed.way = way(after);
     Ok(Fed {
         bytes: bytes.into(),
         marks,
@@ -321,7 +326,7 @@ fn help_events(log: &Log, mut feed: Feed) -> Result<Fed, Error> {
         from,
         had,
         reset,
-        again: true,
+        again: Some(way(start)),
         next: (!whole).then_some(feed),
     })
 }
@@ -350,7 +355,7 @@ impl Feed {
 impl Fed {
     fn nothing(from: Place) -> Self {
         let (bytes, marks) = (Bytes::new(), Vec::new());
-        Self { bytes, marks, after: from.after, from, had: 0, reset: false, again: false, next: None }
+        Self { bytes, marks, after: from.after, from, had: 0, reset: false, again: None, next: None }
     }
 }
 

@@ -601,7 +601,10 @@ impl Log {
             Start::Tail(_) | Start::Since(_) | Start::Ago(_) => (found.unwrap_or(published), None),
         };
         let way = match (&control, start) {
-            _ if selection.terms().is_none() => Way::Events,
+            _ if selection.terms().is_none() => match order.gone(selection) {
+                gone if gone > after => Way::Kept(gone),
+                _ => Way::Events,
+            },
             (Some(Control::Reset { resume: Resume::Nowhere, .. }), _) | (None, Start::Snapshot) => {
                 Way::Walk(Box::new(Walk::whole(selection)))
             }

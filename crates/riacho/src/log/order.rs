@@ -469,6 +469,13 @@ impl Order {
         lost
     }
 
+    /// The newest event of the selection's streams that is no longer kept; 0 for none. Views may still have it.
+    pub(super) fn gone(&self, selection: &Selection) -> Offset {
+        let trimmed = self.streams.selected(selection).map(|(_, stream)| stream.trimmed).max().unwrap_or(0);
+        // They are known by no name: patterns may have selected them.
+        if selection.patterns().next().is_some() { trimmed.max(self.streams.forgotten) } else { trimmed }
+    }
+
     /// Whether every change after `after` of the tables of the selection is kept.
     pub(super) fn keeps_changes(&self, selection: &Selection, after: Offset) -> bool {
         let trimmed = |name: &StreamName| self.streams.by_name(name.as_str()).map_or(0, |s| s.trimmed);

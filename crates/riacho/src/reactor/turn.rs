@@ -96,7 +96,6 @@ struct Pending {
 }
 
 /// What it takes to ask the log for a helping again.
-#[derive(Clone, Copy)]
 struct Origin {
     /// Before the helping, with the trims known after it.
     place: Place,
@@ -104,6 +103,8 @@ struct Origin {
     had: usize,
     /// Whether it begins with a reset, which the log would not give again.
     reset: bool,
+    /// By what it came.
+    way: Way,
 }
 
 impl Pending {
@@ -339,8 +340,8 @@ impl Reactor {
                 subscriber.after = fed.after;
                 self.handle.stats.events.fetch_add(fed.marks.len() as u64, Ordering::Relaxed);
                 let then = fed.next.map_or(Then::Live { into_next: 0 }, Then::Feed);
-                let origin = Origin { place: fed.from, had: fed.had, reset: fed.reset };
-                let origin = fed.again.then_some(origin);
+                let (place, had, reset) = (fed.from, fed.had, fed.reset);
+                let origin = fed.again.map(|way| Origin { place, had, reset, way });
                 let pending = Pending { bytes: fed.bytes, sent: 0, marks: fed.marks, origin, then };
                 self.pending.insert(number, pending);
                 self.wait_turn(number);
@@ -425,13 +426,14 @@ impl Reactor {
         let Some(subscriber) = self.subscribers.get_mut(number) else { return };
         let over = self.pending_bytes + pending.counted() > PENDING_BYTES_MAX;
         let viewed = self.views.get(subscriber.view as usize).and_then(Option::as_ref);
-        if let (true, Some(origin), Some(viewed)) = (over, pending.origin, viewed) {
+        if let (true, Some(origin), Some(viewed)) = (over, &pending.origin, viewed) {
             // Too many hold a helping of the log: this one keeps only its place, and the log is read again for it.
             let whole = pending.marks.partition_point(|(_, end)| *end <= pending.sent);
             let last = whole.checked_sub(1).and_then(|last| pending.marks.get(last)).copied();
             let again = |after, into_next| {
                 let place = Place { after, trims: origin.place.trims };
-                Then::Feed(Feed { view: Arc::clone(&viewed.view), place, into_next, way: Way::Events })
+                let way = origin.way.clone();
+                Then::Feed(Feed { view: Arc::clone(&viewed.view), place, into_next, way })
             };
             match last {
                 Some((after, end)) => {

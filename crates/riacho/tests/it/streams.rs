@@ -305,6 +305,44 @@ async fn delete_empties_the_stream_and_tells_its_readers() {
 }
 
 #[tokio::test]
+async fn what_was_emptied_is_given_to_nobody_though_a_view_still_has_it() {
+    let server = TestServer::start().await;
+    let target = "/streams?stream=a&stream=b&envelope=0";
+    // They keep the views, and in them what is emptied.
+    let mut sse = server.sse(target, "").await;
+    let mut lines = server.lines(target, "").await;
+    let first = server.publish("b", "kept").await;
+    server.publish("a", "gone").await;
+    server.publish("b", "kept too").await;
+    server.publish("a", "gone too").await;
+    assert_eq!(sse.data(4).await, ["kept", "gone", "kept too", "gone too"]);
+    for _ in 0..4 {
+        lines.next().await.unwrap();
+    }
+    server.request("DELETE", "/streams/a", "", "").await;
+    server.publish("a", "new").await;
+
+    let resume = format!("Last-Event-ID: {first}\r\n");
+    let mut sse = server.sse(target, &resume).await;
+    assert_eq!(sse.next().await.event_type, "riacho.reset");
+    assert_eq!(sse.data(2).await, ["kept too", "new"]);
+    let mut lines = server.lines(target, &resume).await;
+    assert_eq!(lines.next().await.unwrap()["type"], "riacho.reset");
+    assert_eq!(lines.next().await.unwrap()["data"], "kept too");
+    assert_eq!(lines.next().await.unwrap()["data"], "new");
+    for (start, kept) in
+        [("from=earliest", &["kept", "kept too", "new"][..]), ("tail=2", &["kept too", "new"])]
+    {
+        let mut sse = server.sse(&format!("{target}&{start}"), "").await;
+        assert_eq!(sse.data(kept.len()).await, kept, "{start}");
+    }
+    // And live from there on, in the view.
+    server.publish("b", "live").await;
+    assert_eq!(sse.next().await.data, "live");
+    assert_eq!(lines.next().await.unwrap()["data"], "live");
+}
+
+#[tokio::test]
 async fn list_has_every_stream_once_in_pages() {
     let server = TestServer::start().await;
     let mut names = Vec::new();
