@@ -16,7 +16,7 @@ rmSync(`${root}dist`, { recursive: true, force: true })
 const OWN = /^_|^(requests|sink|select|mark|begin|changed|types|ended)$/
 const common = { absWorkingDir: root, bundle: true, target: 'es2022', mangleProps: OWN, logLevel: 'warning' }
 const entryPoints = ['src/index.ts']
-const later = ['refusal', 'transport/eventsource', 'transport/poll', 'transport/websocket', 'transport/shared', 'transport/worker'].map((name) => `src/${name}.ts`)
+const later = ['refusal', 'transport/eventsource', 'transport/poll', 'transport/websocket', 'transport/merged', 'transport/shared', 'transport/worker'].map((name) => `src/${name}.ts`)
 await build({ ...common, entryPoints: [...entryPoints, ...later], format: 'esm', splitting: true, entryNames: '[name]', outdir: 'dist' })
 await build({ ...common, entryPoints, format: 'esm', minify: true, outfile: 'dist/riacho.js' })
 await build({ ...common, entryPoints, format: 'iife', globalName: 'riacho', minify: true, outfile: 'dist/riacho.global.js', logOverride: { 'empty-import-meta': 'silent' } })

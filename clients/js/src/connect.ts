@@ -84,6 +84,8 @@ export interface Sink {
   snapshot?(body: unknown): void
   /** It is open, or `error` says why not. */
   changed(place: Place, error?: RiachoError): void
+  /** Other transports than usual. */
+  readonly _ways?: Transports
 }
 
 /** What a transport has to work with. */
@@ -118,6 +120,9 @@ export interface Link extends Requests {
 
 /** Reads until the signal; where it returns, the connection ended. */
 export type Run = (link: Link, signal: AbortSignal) => Promise<void>
+
+/** How each transport is had. */
+export type Transports = Readonly<Record<Transport, () => { run: Run } | Promise<{ run: Run }>>>
 
 /** Requests to the server of one URL. */
 export interface Requests {
@@ -183,7 +188,7 @@ export const connection = (address: string | URL, options: ConnectOptions, sink:
     link._quiet = link._listen = undefined
     link._watch(timing.head)
     sink.begin?.()
-    const { run } = await TRANSPORTS[link._state._by]()
+    const { run } = await (sink._ways ?? TRANSPORTS)[link._state._by]()
     signal.throwIfAborted()
     await run(link, signal)
     throw new RiachoError('network')
@@ -280,7 +285,7 @@ export const connection = (address: string | URL, options: ConnectOptions, sink:
 }
 
 /** Those that are not in the first chunk are loaded when they are needed. */
-const TRANSPORTS: Record<Transport, () => { run: Run } | Promise<{ run: Run }>> = {
+export const TRANSPORTS: Transports = {
   eventsource: () => import('./transport/eventsource.js'),
   fetch: () => ({ run: read }),
   'long-poll': () => import('./transport/poll.js'),

@@ -129,6 +129,29 @@ test.each(WAYS)('ten pages with ten streams use one connection (%s)', async (way
   expect([proxy.upgrades, proxy.asked.filter((accept) => accept === 'text/event-stream')]).toEqual([1, []])
 })
 
+test.each(WAYS)('ten pages with ten streams use one event stream where no WebSocket passes, over a restart (%s)', async (way) => {
+  const { context, origin } = await open()
+  const server = await Server.start(config(origin))
+  const proxy = await Proxy.start(server, () => ({ kind: 'strip' }))
+  const pages: Page[] = []
+  let count = 0
+  const more = async (): Promise<void> => {
+    for (const end = count + 5; count < end; count++) for (let i = 0; i < 10; i++) await server.publish(`n${i}`, [{ data: count }])
+  }
+  // More than the six connections that Chromium opens to a host.
+  for (let i = 0; i < 10; i++) pages.push(await reads(context, origin, way, `${proxy.origin}/streams/n${i}`))
+  await more()
+  await Promise.all([more(), pages.shift()?.close()])
+  for (const page of pages) await has(page, count)
+  await server.stop('SIGTERM')
+  await server.run()
+  await more()
+  for (const page of pages) await has(page, count)
+  await until('one connection', () => proxy.streaming.size === 1)
+  // One more for a moment, where the old one was not closed yet when the new one began.
+  expect(proxy.streamingMost).toBeLessThanOrEqual(2)
+})
+
 test('a leader that is frozen is replaced, and when it wakes nobody has anything twice', async () => {
   const { context, origin } = await open()
   const server = await Server.start(config(origin))

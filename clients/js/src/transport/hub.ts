@@ -1,9 +1,10 @@
 // What tabs share: one connection for each distinct thing that is read, and all of these on one WebSocket where there can be
 // one. It runs in a SharedWorker or in the tab that leads. It must not know rows; every tab keeps its own cursor.
 
-import { connection, type ConnectOptions, type Link, type Sink } from '../connect.js'
+import { connection, TRANSPORTS, type ConnectOptions, type Link, type Sink } from '../connect.js'
 import { ProblemError, RiachoError } from '../error.js'
-import { refused, type Place } from '../state.js'
+import { refused, type Place, type Transport } from '../state.js'
+import { merged, namesOf } from './merged.js'
 
 /** What a tab says. */
 export type ToHub =
@@ -69,6 +70,11 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
 
   const open = (key: string, { url, cursor, table, options }: Extract<ToHub, { join: string }>): Shared => {
     const members = new Map<string, string>()
+    const { transport: order = ALL } = options
+    const polls = order.filter((way) => way === 'fetch' || way === 'long-poll')
+    // Streams share what is read by fetch, and that goes over to long-poll for all of them.
+    const merges = !table && order.includes('fetch') && namesOf(new URL(url))
+    const transport = merges ? order.filter((way) => way !== 'long-poll') : order
     const say = (message: Say): void => members.forEach((tab, to) => post(tab, { to, ...message } as FromHub))
     /** Where another connection is at the same place, one is enough. */
     const merge = (): void => {
@@ -83,6 +89,7 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
     }
     const sink: Sink = {
       cursor,
+      _ways: { ...TRANSPORTS, fetch: () => ({ run: merged(polls) }) },
       types: () => [],
       select: () => undefined,
       begin: () => {
@@ -120,7 +127,7 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
       }),
     }
     let inSnapshot = false
-    const link = connection(url, { transport: ['websocket', 'fetch', 'long-poll'], ...options }, sink)
+    const link = connection(url, { ...options, transport }, sink)
     const shared: Shared = { key, sink, link, members, whole: true }
     all.add(shared)
     return shared
@@ -172,6 +179,7 @@ const plain = (error: RiachoError): PlainError => {
 export const revive = ({ code, retry, cause, status, problem }: PlainError): RiachoError =>
   problem && status ? new ProblemError(status, problem) : new RiachoError(code, retry, cause)
 
+const ALL: readonly Transport[] = ['websocket', 'fetch', 'long-poll']
 const RESET = 'riacho.reset'
 /** A tab that said nothing for so long, in milliseconds, is gone; timers of hidden ones may run once a minute. */
 const TAB_SILENCE = 150_000

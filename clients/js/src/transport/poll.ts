@@ -31,13 +31,16 @@ export const takeJson = (link: Pick<Link, '_take'>, event: PageEvent): void => {
 export const typeOf = ({ headers, type }: PageEvent): string => (!headers && type) || 'message'
 
 const get = async (link: Link, target: URL, signal: AbortSignal): Promise<Page> => {
+  const { pathname, searchParams } = target
+  // Without a name, JSON is the list of streams.
+  if (pathname.endsWith('/streams') && !searchParams.has('stream') && !searchParams.has('table')) searchParams.set('stream', '**')
   const body: unknown = await (await link._ask(target, 'application/json', { signal })).json()
   signal.throwIfAborted()
   return body as Page
 }
 
-/** Asks for one page, and takes it. What is returned says whether it is known that there is no more. */
-export const page = async (link: Link, signal: AbortSignal, wait = 0): Promise<boolean> => {
+/** Asks for one page, takes it and returns it; undefined where it was all rows. */
+export const page = async (link: Link, signal: AbortSignal, wait = 0): Promise<Page | undefined> => {
   const { _sink: sink } = link
   const { cursor, snapshot } = sink
   const target = link._from()
@@ -46,7 +49,7 @@ export const page = async (link: Link, signal: AbortSignal, wait = 0): Promise<b
   link._came()
   if (!cursor && snapshot) {
     snapshot(got)
-    return false
+    return undefined
   }
   for (const event of got.events) {
     takeJson(link, event)
@@ -58,7 +61,7 @@ export const page = async (link: Link, signal: AbortSignal, wait = 0): Promise<b
     link._retry = got.retry_ms
     throw new RiachoError('drain')
   }
-  return !got.more && !got.events.length
+  return got
 }
 
 export const run = async (link: Link, signal: AbortSignal): Promise<void> => {
@@ -69,9 +72,9 @@ export const run = async (link: Link, signal: AbortSignal): Promise<void> => {
     const wait = sink.cursor && !first ? hold(link) : 0
     link._watch(wait + timing.head)
     try {
-      const none = await page(link, signal, wait)
+      const got = await page(link, signal, wait)
       // A server that drains does not hold requests; it is not asked again and again.
-      if (none && link._world.Date.now() - began < wait / 2) throw new RiachoError('drain')
+      if (got && !got.more && !got.events.length && link._world.Date.now() - began < wait / 2) throw new RiachoError('drain')
     } catch (err) {
       // Something on the way does not wait so long: it is asked for less.
       const { code, retry } = err as RiachoError

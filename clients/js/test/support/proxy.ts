@@ -40,6 +40,9 @@ export class Proxy {
   upgrades = 0
   /** Requests so far, by what they accept. */
   readonly asked: string[] = []
+  /** Connections that are open and have asked for an event stream; and the most there were at once. */
+  readonly streaming = new Set<Socket>()
+  streamingMost = 0
   #listener = createServer()
   #sockets = new Set<Socket>()
 
@@ -64,6 +67,7 @@ export class Proxy {
       socket.on('error', () => other.destroy())
       socket.on('close', () => {
         this.#sockets.delete(socket)
+        this.streaming.delete(socket)
         other.destroy()
       })
     }
@@ -76,6 +80,8 @@ export class Proxy {
       for (const [, accept] of chunk.toString('latin1').matchAll(/^accept: (.*)$/gim)) {
         this.asked.push(accept ?? '')
         holds = fault.kind === 'hold' && accept === 'text/event-stream'
+        if (accept === 'text/event-stream') this.streaming.add(client)
+        this.streamingMost = Math.max(this.streamingMost, this.streaming.size)
       }
       if (fault.kind === 'status') {
         client.end(`HTTP/1.1 ${fault.status} Proxy\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops`)
