@@ -16,8 +16,10 @@ rmSync(`${root}dist`, { recursive: true, force: true })
 const OWN = /^_|^(requests|sink|select|mark|begin|changed|types|ended)$/
 const common = { absWorkingDir: root, bundle: true, target: 'es2022', mangleProps: OWN, logLevel: 'warning' }
 const entryPoints = ['src/index.ts']
-const later = ['refusal', 'transport/eventsource', 'transport/poll', 'transport/websocket', 'transport/merged', 'transport/shared', 'transport/worker'].map((name) => `src/${name}.ts`)
-await build({ ...common, entryPoints: [...entryPoints, ...later], format: 'esm', splitting: true, entryNames: '[name]', outdir: 'dist' })
+/** Of names that no entry has. */
+const LATER = { refusal: 'refusal', worker: 'transport/worker', ...Object.fromEntries(['eventsource', 'poll', 'websocket', 'shared'].map((name) => [`by-${name}`, `transport/${name}`])) }
+const later = Object.entries(LATER).map(([out, name]) => ({ in: `src/${name}.ts`, out }))
+await build({ ...common, entryPoints: [{ in: 'src/index.ts', out: 'index' }, ...later], format: 'esm', splitting: true, outdir: 'dist' })
 await build({ ...common, entryPoints, format: 'esm', minify: true, outfile: 'dist/riacho.js' })
 await build({ ...common, entryPoints, format: 'iife', globalName: 'riacho', minify: true, outfile: 'dist/riacho.global.js', logOverride: { 'empty-import-meta': 'silent' } })
 /** There is one client in a page, whichever entries it uses; so names are not shortened in them either. */

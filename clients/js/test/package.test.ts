@@ -1,7 +1,7 @@
 // What is published: its size, and that every way to load it works. `npm run build` must have run.
 
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { runInNewContext } from 'node:vm'
 import { gzipSync } from 'node:zlib'
@@ -51,6 +51,17 @@ test('each entry is there, and gives what it says', async () => {
     const { default: file = '', types = '' } = exports[entry] ?? {}
     expect(Object.keys((await import(join(ROOT, file))) as object).sort(), entry).toEqual(expected)
     expect(readFileSync(join(ROOT, types), 'utf8')).toContain('export')
+  }
+})
+
+test('what is loaded later is there, and is what is meant', async () => {
+  const files = readdirSync(join(ROOT, 'dist')).filter((name) => /^(chunk|by)-.*\.js$/.test(name))
+  const later = new Set(files.flatMap((name) =>
+    [...readFileSync(join(ROOT, 'dist', name), 'utf8').matchAll(/import\("(\.\/[^"]+)"\)/g)].map(([, path]) => path as string)))
+  expect([...later].sort()).toEqual(['eventsource', 'poll', 'shared', 'websocket'].map((name) => `./by-${name}.js`).concat('./refusal.js'))
+  for (const path of later) {
+    const names = Object.keys((await import(join(ROOT, 'dist', path))) as object)
+    expect(names.some((name) => ['run', 'refusal'].includes(name)), `${path} has ${names.join()}`).toBe(true)
   }
 })
 
