@@ -28,6 +28,17 @@ pub(crate) fn test() -> Result<()> {
     Ok(())
 }
 
+/// Tabs that come and go over faults, in Chromium, for so many minutes.
+pub(crate) fn soak(minutes: u32) -> Result<()> {
+    for args in [INSTALL, BUILD] {
+        npm(args)?;
+    }
+    run_command(&mut command("cargo", &["build", "--bin", "riacho"]))?;
+    let mut npx = command("npx", &["vitest", "run", "test/soak.test.ts"]);
+    npx.current_dir(root().join("clients/js")).env("RIACHO_BIN", target().join("debug/riacho"));
+    run_command(npx.env("SOAK_MINUTES", minutes.to_string()))
+}
+
 /// What the server has in it must be what was built just now.
 fn fresh() -> Result<()> {
     for name in SCRIPTS {

@@ -52,6 +52,8 @@ fn run(args: &[&str]) -> Result<()> {
         ["bench", flags @ ..] => bench::run(flags)?,
         ["chaos"] => chaos::run(MINUTES)?,
         ["chaos", "--minutes", minutes] => chaos::run(number(minutes)?)?,
+        ["soak"] => client::soak(MINUTES)?,
+        ["soak", "--minutes", minutes] => client::soak(number(minutes)?)?,
         ["fuzz"] => fuzz::run(None, SECONDS)?,
         ["fuzz", "--seconds", seconds] => fuzz::run(None, number(seconds)?)?,
         ["fuzz", target] => fuzz::run(Some(target), SECONDS)?,
@@ -67,7 +69,7 @@ fn number(text: &str) -> Result<u32> {
 
 /// How long each fuzz target runs unless told otherwise.
 const SECONDS: u32 = 10;
-/// How long chaos reigns unless told otherwise.
+/// How long chaos reigns, and pages soak, unless told otherwise.
 const MINUTES: u32 = 10;
 
 const HELP: &str = "\
@@ -79,6 +81,7 @@ cargo xtask COMMAND
   client                        builds clients/js, and renews the scripts in crates/riacho/assets that the server serves
   fuzz [TARGET] [--seconds N]   runs the fuzz targets, or one, for N seconds each (10)
   chaos [--minutes N]           a source of PostgreSQL under random work and faults, over and over for N minutes (10)
+  soak [--minutes N]            Chromium: tabs that come, go and sleep, a network and a server that fail, for N minutes (10)
   browser [FILE...]             Chromium and nginx against the real binary: all of tests/browser, or some of its files
   bench [FLAG...]               Riacho and other servers under load, on this machine: tables and picture of bench/README.md
       --row NAME, --peers A,B   only these rows; only these servers; --list names both

@@ -1,17 +1,12 @@
 // Chromium: many tabs, one connection; who leads goes, crashes or freezes, and nobody misses or repeats anything.
 
-import { readFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
-import { chromium, type BrowserContext, type Page } from 'playwright-core'
-import { expect, onTestFinished, test } from 'vitest'
+import type { BrowserContext, Page } from 'playwright-core'
+import { expect, test } from 'vitest'
 import type * as riacho from '../src/index.js'
+import { openPackage as open } from './support/page.js'
 import { Proxy } from './support/proxy.js'
 import { Server } from './support/server.js'
-import { PATIENCE, until } from './support/wait.js'
-
-const DIST = join(import.meta.dirname, '../dist')
+import { until } from './support/wait.js'
 
 interface Window {
   riacho: typeof riacho
@@ -20,31 +15,6 @@ interface Window {
   got: unknown[]
 }
 declare const window: Window
-
-/** A browser, and an origin that has the package. */
-async function open(): Promise<{ context: BrowserContext; origin: string }> {
-  const files = createServer((request, response) => {
-    const name = request.url?.slice(1) || 'page'
-    if (name === 'page') return response.setHeader('content-type', 'text/html').end('<title>page</title><script type=module>import * as riacho from "/index.js"; window.riacho = riacho</script>')
-    readFile(join(DIST, name)).then(
-      (text) => response.setHeader('content-type', 'text/javascript').end(text),
-      () => response.writeHead(404).end(),
-    )
-  })
-  await new Promise<void>((ready) => files.listen(0, '127.0.0.1', ready))
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    ignoreDefaultArgs: ['--disable-back-forward-cache'],
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
-  })
-  onTestFinished(async () => {
-    await browser.close()
-    files.close()
-  })
-  const context = await browser.newContext()
-  context.setDefaultTimeout(PATIENCE)
-  return { context, origin: `http://127.0.0.1:${(files.address() as AddressInfo).port}` }
-}
 
 const config = (origin: string): string => `cors_origins = ["${origin}"]\n`
 

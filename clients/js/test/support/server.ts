@@ -56,6 +56,11 @@ export class Server {
     })
   }
 
+  /** Of the process that runs now. */
+  get pid(): number {
+    return this.#process?.pid ?? 0
+  }
+
   async stop(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
     const child = this.#process
     if (!child || child.exitCode !== null || child.signalCode !== null) return
