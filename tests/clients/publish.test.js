@@ -4,24 +4,23 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
-import { before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { freePort } from "../browser/support/server.js";
 import { until } from "../browser/support/wait.js";
 import { CuttingProxy } from "./proxy.js";
-import { HERE, installNode, OUT, run, startServer } from "./support.js";
+import { HERE, OUT, ready, startServer } from "./support.js";
 
 const EXAMPLES = join(HERE, "../../examples/publish");
 const LINES_MAX = 20;
 
 /** How each is started; what listens is sent its orders, the others read them. */
 const PUBLISHERS = {
-  "express.js": { listens: true, command: ["node", `${HERE}/node/express.js`] },
-  "publish.php": { listens: true, command: (port) => ["php", "-S", `127.0.0.1:${port}`, `${EXAMPLES}/publish.php`] },
-  "publish.py": { listens: true, command: ["python3", `${EXAMPLES}/publish.py`] },
-  "publish.go": { listens: true, command: [`${OUT}/go/publish`] },
-  "publish.sh": { listens: false, command: [`${EXAMPLES}/publish.sh`] },
+  "express.js": { needs: "node", listens: true, command: ["node", `${HERE}/node/express.js`] },
+  "publish.php": { needs: "php", listens: true, command: (port) => ["php", "-S", `127.0.0.1:${port}`, `${EXAMPLES}/publish.php`] },
+  "publish.py": { needs: "nothing", listens: true, command: ["python3", `${EXAMPLES}/publish.py`] },
+  "publish.go": { needs: "go", listens: true, command: [`${OUT}/go/publish`] },
+  "publish.sh": { needs: "curl", listens: false, command: [`${EXAMPLES}/publish.sh`] },
 };
 
 /** Events of the stream of orders. */
@@ -49,15 +48,9 @@ async function give({ listens, command }, port, env, order) {
 }
 
 describe("publishing from others' servers", { concurrency: 4 }, () => {
-  before(async () => {
-    installNode();
-    // Beside the packages it imports.
-    await copyFile(join(EXAMPLES, "express.js"), `${HERE}/node/express.js`);
-    run("go", ["build", "-o", `${OUT}/go/publish`, `${EXAMPLES}/publish.go`]);
-  });
-
   for (const [name, example] of Object.entries(PUBLISHERS)) {
-    test(`${name}: each order is published once`, { timeout: 120_000 }, async (t) => {
+    test(`${name}: each order is published once`, { timeout: 600_000 }, async (t) => {
+      await ready(example.needs);
       const lines = readFileSync(join(EXAMPLES, name), "utf8").trimEnd().split("\n").length;
       assert.ok(lines <= LINES_MAX, `it has ${lines} lines`);
       const server = await startServer(t);

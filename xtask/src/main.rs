@@ -22,6 +22,8 @@ mod chaos;
 mod browser;
 /// The JavaScript client, and its build within the server.
 mod client;
+/// Others' clients against the real binary.
+mod clients;
 /// Riacho and other servers under load.
 mod bench;
 /// Running other programs, in the root of the repository.
@@ -49,6 +51,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["tidy"] => tidy::run()?,
         ["client"] => client::renew()?,
         ["browser", names @ ..] => browser::run(names)?,
+        ["clients", names @ ..] => clients::run(names)?,
         ["bench", flags @ ..] => bench::run(flags)?,
         ["chaos"] => chaos::run(MINUTES)?,
         ["chaos", "--minutes", minutes] => chaos::run(number(minutes)?)?,
@@ -83,6 +86,7 @@ cargo xtask COMMAND
   chaos [--minutes N]           a source of PostgreSQL under random work and faults, over and over for N minutes (10)
   soak [--minutes N]            Chromium: tabs that come, go and sleep, a network and a server that fail, for N minutes (10)
   browser [FILE...]             Chromium and nginx against the real binary: all of tests/browser, or some of its files
+  clients [FILE...]             others' clients and examples of publishing against the real binary: tests/clients, CLIENTS=curl,php some
   bench [FLAG...]               Riacho and other servers under load, on this machine: tables and picture of bench/README.md
       --row NAME, --peers A,B   only these rows; only these servers; --list names both
       --quick, --full           toy size, in seconds; more than half an hour, with a log of 10 GB

@@ -73,18 +73,28 @@ fn apt() -> std::process::Command {
 /// Debian packages, and where to find what is in them.
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("chromium", &["/usr/bin/chromium"]),
-    // Runs DynamoDB Local, and compiles the few lines that keep it on this machine.
+    ("curl", &["curl"]),
+    // Runs DynamoDB Local, and compiles the few lines that keep it on this machine; a client for Java.
     ("default-jdk-headless", &["javac"]),
+    // Go 1.24 or newer: it says so itself where it is older.
+    ("golang-go", &["/usr/local/go/bin/go", "/usr/bin/go"]),
     ("haproxy", &["/usr/sbin/haproxy"]),
-    // Fetches other versions of PostgreSQL, and DynamoDB Local.
+    ("jq", &["jq"]),
+    // Fetches other versions of PostgreSQL, DynamoDB Local, and a client for Java.
     ("maven", &["mvn"]),
     ("nginx-light", &["/usr/sbin/nginx"]),
     ("nodejs", &["node"]),
     ("npm", &["npm"]),
     // Certificates for tests of TLS.
     ("openssl", &["/usr/bin/openssl"]),
+    ("php-cli", &["php"]),
+    ("php-curl", &["/usr/lib/php/20220829/curl.so", "/usr/lib/php/20240924/curl.so"]),
     // Of Debian 12 and 13; its own cluster is not used, and in run level 1 not started.
     ("postgresql", &["/usr/lib/postgresql/15/bin/initdb", "/usr/lib/postgresql/17/bin/initdb"]),
+    (
+        "python3-venv",
+        &["/usr/lib/python3.11/ensurepip/__init__.py", "/usr/lib/python3.13/ensurepip/__init__.py"],
+    ),
     ("sqlite3", &["sqlite3"]),
     ("strace", &["strace"]),
     ("unzip", &["/usr/bin/unzip"]),

@@ -1,7 +1,7 @@
 //! Everything that must hold, step by step, the cheap steps first.
 
 use crate::{
-    SECONDS, bench, browser, client,
+    SECONDS, bench, browser, client, clients,
     command::{command, root, run as run_command, succeeds, target},
     fuzz, setup, tidy,
 };
@@ -56,6 +56,7 @@ const STEPS: &[Step] = &[
     },
     Step { heading: "browser", alone: "cargo xtask browser", act: || browser::run(&[]) },
     Step { heading: "JavaScript client", alone: "npm --prefix clients/js test", act: client::test },
+    Step { heading: "others' clients", alone: "cargo xtask clients", act: || clients::run(&[]) },
     Step { heading: "fuzz", alone: "cargo xtask fuzz", act: || fuzz::run(None, SECONDS) },
 ];
 
