@@ -17,11 +17,18 @@ const OWN = /^_|^(requests|sink|select|mark|begin|changed|types|ended)$/
 const common = { absWorkingDir: root, bundle: true, target: 'es2022', mangleProps: OWN, logLevel: 'warning' }
 const entryPoints = ['src/index.ts']
 /** Of names that no entry has. */
-const LATER = { refusal: 'refusal', worker: 'transport/worker', ...Object.fromEntries(['eventsource', 'poll', 'websocket', 'shared'].map((name) => [`by-${name}`, `transport/${name}`])) }
+const LATER = { refusal: 'refusal', ...Object.fromEntries(['eventsource', 'poll', 'websocket', 'shared'].map((name) => [`by-${name}`, `transport/${name}`])) }
 const later = Object.entries(LATER).map(([out, name]) => ({ in: `src/${name}.ts`, out }))
 await build({ ...common, entryPoints: [{ in: 'src/index.ts', out: 'index' }, ...later], format: 'esm', splitting: true, outdir: 'dist' })
 await build({ ...common, entryPoints, format: 'esm', minify: true, outfile: 'dist/riacho.js' })
 await build({ ...common, entryPoints, format: 'iife', globalName: 'riacho', minify: true, outfile: 'dist/riacho.global.js', logOverride: { 'empty-import-meta': 'silent' } })
+/** What a hub does not connect by. */
+const unused = {
+  name: 'unused',
+  setup: ({ onLoad }) => onLoad({ filter: /transport\/(shared|eventsource)\.ts$/ }, () => ({ contents: 'export const run = undefined' })),
+}
+// In one file, since what bundlers make of workers has no chunks.
+await build({ ...common, entryPoints: ['src/transport/worker.ts'], format: 'esm', outfile: 'dist/worker.js', plugins: [unused] })
 /** There is one client in a page, whichever entries it uses; so names are not shortened in them either. */
 const shared = {
   name: 'shared',

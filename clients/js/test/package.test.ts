@@ -65,6 +65,10 @@ test('what is loaded later is there, and is what is meant', async () => {
   }
 })
 
+test('the worker is one file, as bundlers want it', () => {
+  expect(readFileSync(join(ROOT, 'dist/worker.js'), 'utf8')).not.toMatch(/\bimport\(|^(import|export) /m)
+})
+
 test('the polyfill is ES5', () => {
   const text = readFileSync(join(ROOT, 'dist/polyfill.js'), 'utf8')
   expect(() => parse(text, { ecmaVersion: 5 })).not.toThrow()
