@@ -1,6 +1,6 @@
 // Writes that are shown at once, against the real server: what is shown is what was asked for, then what the server has.
 
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { table, type Change, type TableOptions, type Timing, type Transport } from '../src/index.js'
 import { optimistic } from '../src/optimistic.js'
 import { merge, patchOf } from '../src/patch.js'
@@ -156,20 +156,33 @@ test('of a first that is refused the second keeps nothing', async () => {
   await two
 })
 
+/** Timers that may be told that it is later; by themselves they keep time. What is returned tells them. */
+function timers(): (ms: number) => Promise<unknown> {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'], shouldAdvanceTime: true })
+  onTestFinished(() => void vi.useRealTimers())
+  return (ms) => vi.advanceTimersByTimeAsync(ms)
+}
+/** After so many milliseconds it is asked whether a write has come. */
+const PROBED = 1_000
+
 test.each(BY)('what never comes back is given up: rows that the predicate does not want, by %s', async (transport) => {
+  const later = timers()
   const server = await Server.start()
   const rows = open(`${server.origin}/tables/t`, { where: 'n < 10', transport: [transport] })
   await rows.ready
   await rows.insert('a', { n: 1 })
   await rows.insert('b', { n: 100 })
   expect(rows.rows.size).toBe(2)
+  await later(PROBED)
   await until('the row that is not of these to go', () => rows.rows.size === 1)
   await rows.update('a', { n: 50 })
+  await later(PROBED)
   await until('the other', () => rows.rows.size === 0)
   // Nothing was changed by it, so nothing comes.
   await rows.insert('c', { n: 2 })
   await rows.update('c', { n: 2 })
   await server.ask('PUT', '/tables/t/c', '{"n":3}')
+  await later(PROBED)
   await until('the other\'s row', () => rows.get('c')?.n === 3)
 })
 
