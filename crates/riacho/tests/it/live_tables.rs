@@ -123,6 +123,11 @@ impl Reader {
         }
     }
 
+    /// The transactions of the changes so far; empty where there was none.
+    pub(crate) fn txids(&self) -> Vec<&str> {
+        self.seen.iter().map(|message| message["headers"]["txid"].as_str().unwrap_or_default()).collect()
+    }
+
     pub(crate) fn operations(&self) -> Vec<(String, String)> {
         let text = |value: &'_ Value| value.as_str().unwrap().to_owned();
         self.seen.iter().map(|m| (text(&m["headers"]["operation"]), text(&m["key"]))).collect()

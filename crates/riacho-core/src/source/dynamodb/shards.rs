@@ -128,6 +128,8 @@ pub enum Failure {
     Gone,
     /// The question is not understood: `ValidationException`.
     Invalid,
+    /// The service failed.
+    Failed,
 }
 
 /// What follows from an answer.
@@ -595,7 +597,11 @@ impl Shards {
                 Outcome::Nothing
             }
             // To ask for an iterator tells more.
-            _ => {
+            failed => {
+                // There are emulators that give iterators for times, and fail over them.
+                if failed == Answer::Failed(Failure::Failed) && matches!(shard.cursor, Cursor::Since(_)) {
+                    self.timestamps = false;
+                }
                 shard.fail(now, chance);
                 Outcome::Nothing
             }

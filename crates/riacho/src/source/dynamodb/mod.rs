@@ -251,6 +251,7 @@ impl<'a> Session<'a> {
             scans: 0,
             import: None,
             sweep: (now, None),
+            failures: 0,
             note,
         };
         noted.push(table.noted(sink));
@@ -439,8 +440,20 @@ impl<'a> Session<'a> {
         let answer = match reply {
             Ok(Reply::Stream(answer)) => answer,
             Ok(_) => return Ok(None),
-            Err(failed) => shards::Answer::Failed(failure(ask, &failed).ok_or_else(|| failed.fault())?),
+            Err(failed) => {
+                let failure = failure(ask, &failed).ok_or_else(|| failed.fault())?;
+                if failure == Failure::Failed {
+                    table.failures += 1;
+                    if table.failures >= FAILURES_MAX {
+                        return Err(failed.fault());
+                    }
+                }
+                shards::Answer::Failed(failure)
+            }
         };
+        if !matches!(answer, shards::Answer::Failed(_)) {
+            table.failures = 0;
+        }
         let Some(shards) = &mut table.shards else { return Ok(None) };
         match shards.answer(now, chance(), ask, answer) {
             Outcome::Nothing => {}
@@ -569,6 +582,7 @@ fn failure(ask: &shards::Ask, failed: &Failed) -> Option<Failure> {
         ServiceError::ExpiredIterator => Some(Failure::Expired),
         ServiceError::Trimmed => Some(Failure::Trimmed),
         ServiceError::NotFound(_) => Some(Failure::Gone),
+        ServiceError::Other { status: 500.., .. } => Some(Failure::Failed),
         ServiceError::Validation(_) => match ask {
             shards::Ask::Iterator(_, shards::Start::Time(_) | shards::Start::After(_)) => {
                 Some(Failure::Invalid)
@@ -607,6 +621,8 @@ fn chance() -> u64 {
     getrandom::u64().unwrap_or(0)
 }
 
+// Failures of the service in a row about one stream, before the source gives up for a while.
+const FAILURES_MAX: u32 = 10;
 /// Questions of one source that are under way at once.
 const IN_FLIGHT_MAX: usize = 32;
 // Transactions that are committed together, and then what is answered is left for the next.

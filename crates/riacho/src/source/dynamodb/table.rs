@@ -52,6 +52,8 @@ pub(super) struct Table {
     pub(super) import: Option<Importing>,
     /// When versions are swept next, and after which key.
     pub(super) sweep: (Millis, Option<Box<str>>),
+    /// Failures of the service in a row, about its stream.
+    pub(super) failures: u32,
 }
 
 /// What is to be committed together.

@@ -74,10 +74,9 @@ impl Shop {
     /// Starts our server anew on what the one before it wrote.
     async fn restart(&mut self) {
         self.stop().await;
-        let server = self.server.take().unwrap().restart().await;
-        self.sources = Sources::new(server.log().clone(), Reload::new(|| Ok(Vec::new())));
+        let server = self.server.take().unwrap().restart_fed_by(vec![self.settings.clone()]).await;
+        self.sources = server.sources().clone();
         self.server = Some(server);
-        self.run().await;
     }
 
     /// A reader of a table, once it is live.
