@@ -233,6 +233,8 @@ struct Listing {
     began: Millis,
     /// When the last one that has ended began.
     ended: Option<Millis>,
+    /// Whether one has ended since it was asked what may be forgotten.
+    news: bool,
 }
 
 /// A moment that is to be passed.
@@ -337,6 +339,9 @@ impl Shards {
 
     /// Shards whose notes are of no use any more: they were read to their end, and are not listed.
     pub fn forgotten(&mut self) -> Vec<ShardId> {
+        if !std::mem::take(&mut self.listing.news) {
+            return Vec::new();
+        }
         let waited_for: BTreeSet<ShardId> =
             self.unfinished().filter_map(|(_, shard)| shard.parent.clone()).collect();
         let of_use =
@@ -418,7 +423,7 @@ impl Shards {
         }
         let found = std::mem::take(&mut listing.found);
         listing.after = None;
-        listing.ended = Some(listing.began);
+        (listing.ended, listing.news) = (Some(listing.began), true);
         listing.due = now + self.pace.list;
         self.take_listing(now, &found)
     }

@@ -6,6 +6,7 @@
 use super::{
     DynamoDbReader, Session, ask,
     notes::Phase,
+    scan::KeyedRows,
     table::{Batch, Table},
 };
 use crate::{
@@ -235,11 +236,7 @@ impl Session<'_> {
 }
 
 // Rows of which no record was taken: those that were are newer.
-async fn untouched(
-    table: &Table,
-    rows: Vec<(Box<str>, Box<str>)>,
-    sink: &Sink,
-) -> Result<Vec<SourceChange>, Fault> {
+async fn untouched(table: &Table, rows: KeyedRows, sink: &Sink) -> Result<Vec<SourceChange>, Fault> {
     let keys = rows.iter().map(|(key, _)| key.clone()).collect();
     let known = match &table.versions {
         Some(versions) => versions.known(sink.rows(), keys).await?,

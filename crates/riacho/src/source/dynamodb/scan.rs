@@ -24,6 +24,9 @@ use riacho_core::{
 };
 use std::collections::{HashMap, HashSet};
 
+/// Rows by their keys.
+pub(super) type KeyedRows = Vec<(Box<str>, Box<str>)>;
+
 /// A scan that is being made.
 pub(super) struct Scanning {
     segments: Vec<Segment>,
@@ -142,7 +145,7 @@ impl Scanning {
     pub(super) async fn page(
         &mut self,
         segment: usize,
-        mut rows: Vec<(Box<str>, Box<str>)>,
+        mut rows: KeyedRows,
         last: Option<Item>,
         (sink, table): (&Sink, &TableOf),
     ) -> Result<Vec<SourceChange>, Fault> {
@@ -197,11 +200,7 @@ impl Scanning {
 }
 
 // Rows that are not as ours.
-async fn differing(
-    sink: &Sink,
-    table: &TableOf,
-    rows: Vec<(Box<str>, Box<str>)>,
-) -> Result<Vec<(Box<str>, Box<str>)>, Fault> {
+async fn differing(sink: &Sink, table: &TableOf, rows: KeyedRows) -> Result<KeyedRows, Fault> {
     let (ours, stream) = (sink.rows().clone(), table.stream.clone());
     let differs = move || -> Result<_, Error> {
         let mut differing = Vec::new();

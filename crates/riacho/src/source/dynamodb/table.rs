@@ -5,7 +5,7 @@ use super::{
     budget::Budget,
     notes::{self, Phase, SegmentNote, TableNote},
     pushed::Importing,
-    scan::Scanning,
+    scan::{KeyedRows, Scanning},
     versions::{Version, Versions},
 };
 use crate::{
@@ -188,7 +188,7 @@ impl Table {
     ///
     /// # Errors
     /// Where one has no key that can be used.
-    pub(super) fn rows(&self, items: &[Item]) -> Result<Vec<(Box<str>, Box<str>)>, Fault> {
+    pub(super) fn rows(&self, items: &[Item]) -> Result<KeyedRows, Fault> {
         let keyed = |item: &Item| {
             let key = self.whom.keys.text(item).map_err(|err| unkeyed(&self.of.origin, &err))?;
             Ok((key, self.row(item)))

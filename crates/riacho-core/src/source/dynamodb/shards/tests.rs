@@ -1,3 +1,5 @@
+//! A hand that answers each question, and random streams that are read to their ends.
+
 use super::*;
 use crate::source::dynamodb::{item::Item, record::Operation, value::Attribute};
 use proptest::{prelude::*, test_runner::TestRng};
