@@ -40,13 +40,26 @@ impl StreamName {
         Ok(Self(format!("{TABLE_PREFIX}{table}").into()))
     }
 
+    /// The name of the stream of a hidden table beside the table `table`: which record of a source made each row. Nobody can
+    /// name such a table, and no list has it.
+    ///
+    /// # Errors
+    /// As [`StreamName::of_table`].
+    pub fn of_versions(table: &str) -> Result<Self, NameError> {
+        Self::parse(table)?;
+        Ok(Self(format!("{TABLE_PREFIX}{VERSIONS_PREFIX}{table}").into()))
+    }
+
     /// Takes any well-formed name, that of a table's stream included; for reading back what the log holds.
     ///
     /// # Errors
     /// As [`StreamName::parse`].
     pub fn any(text: &str) -> Result<Self, NameError> {
         match text.strip_prefix(TABLE_PREFIX) {
-            Some(table) => Self::of_table(table),
+            Some(table) => match table.strip_prefix(VERSIONS_PREFIX) {
+                Some(table) => Self::of_versions(table),
+                None => Self::of_table(table),
+            },
             None => Self::parse(text),
         }
     }
@@ -54,6 +67,11 @@ impl StreamName {
     /// The table whose changes it holds, if it is the stream of one.
     pub fn table(&self) -> Option<&str> {
         table_of(&self.0)
+    }
+
+    /// Whether it is that of a hidden table.
+    pub fn is_hidden(&self) -> bool {
+        self.table().is_some_and(|table| table.starts_with(VERSIONS_PREFIX))
     }
 
     /// The name's text.
@@ -321,6 +339,7 @@ fn check(text: &str) -> Result<(), NameError> {
 
 // Names whose first segment is `-` are refused to everybody else.
 const TABLE_PREFIX: &str = "-/tables/";
+const VERSIONS_PREFIX: &str = "-/versions/";
 
 /// The longest name or pattern, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 1024;

@@ -150,3 +150,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn hidden_tables_have_names_that_nobody_can_say() {
+    let hidden = StreamName::of_versions("shop/orders").unwrap();
+    assert!(hidden.is_hidden() && hidden.table().is_some());
+    assert_eq!(StreamName::any(hidden.as_str()), Ok(hidden.clone()), "the log can be read back");
+    StreamName::parse(hidden.as_str()).unwrap_err();
+    StreamName::of_table(hidden.table().unwrap()).unwrap_err();
+    assert!(!Pattern::parse("**").unwrap().matches(hidden.as_str()));
+    assert!(!StreamName::of_table("shop/orders").unwrap().is_hidden());
+    StreamName::of_versions("-/tables/a").unwrap_err();
+    StreamName::any("-/tables/-/versions/").unwrap_err();
+}

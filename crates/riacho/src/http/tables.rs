@@ -35,6 +35,7 @@ pub(super) async fn list(State(app): State<App>, request: Request) -> Result<Res
     let limit = query.number("limit", LIST_DEFAULT, LIST_MAX)?;
     let (after, prefix) = (query.get("after").unwrap_or_default(), query.get("prefix").unwrap_or_default());
     let mut found = app.log().rows().tables();
+    found.retain(|info| !info.name.is_hidden());
     for (table, _) in app.log().fed_tables() {
         if found.iter().all(|info| info.name != table) {
             found.push(crate::rows::TableInfo::empty(table));

@@ -110,7 +110,7 @@ pub struct Settings {
 impl Settings {
     /// Whether a stream of this name may come into being by being used.
     fn creates(&self, name: &StreamName) -> bool {
-        self.create || self.rules.configured(name.as_str()).is_some()
+        self.create || name.is_hidden() || self.rules.configured(name.as_str()).is_some()
     }
 }
 

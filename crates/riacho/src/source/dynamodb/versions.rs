@@ -1,7 +1,7 @@
 //! Which record made each row, where changes may come twice: a function that pushes them is called again with those it has
 //! pushed, and both ways at once bring each change by each.
 //!
-//! A hidden stream of rows beside the table has, by the row's key, the newest record that was taken. It is written in the
+//! A hidden table beside the table has, by the row's key, the newest record that was taken. It is written in the
 //! same transaction as the row, also where the row stays as it is. What is older than a stream keeps its records is swept.
 
 use crate::{
@@ -19,7 +19,7 @@ use riacho_core::{
     time::Millis,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The newest records of the rows of one table.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Versions {
     /// # Errors
     /// Where the name is too long for it.
     pub(super) fn of(table: &str) -> Result<Self, Fault> {
-        let stream = StreamName::any(&format!("-/versions/{table}"));
+        let stream = StreamName::of_versions(table);
         let stream =
             stream.map_err(|err| Fault::evident(format!("the name of the table `{table}` {err}")))?;
         Ok(Self { stream })
@@ -68,6 +68,28 @@ impl Versions {
                 }
             }
             Ok(known)
+        };
+        blocking(read).await?.map_err(|err: Error| unread(&err))
+    }
+
+    /// Those of these keys whose records are newer than `at`, or may be; all that have one, where that is none.
+    pub(super) async fn since(
+        &self,
+        rows: &Rows,
+        keys: Vec<Box<str>>,
+        at: Option<Millis>,
+    ) -> Result<HashSet<Box<str>>, Fault> {
+        let (rows, stream) = (rows.clone(), self.stream.clone());
+        let before = at.map_or(0, |at| at.saturating_sub(CLOCKS_MS));
+        let read = move || {
+            let mut since = HashSet::with_capacity(keys.len());
+            for key in keys {
+                // It was made before it was taken.
+                if rows.row(&stream, &key)?.is_some_and(|row| row.time >= before) {
+                    since.insert(key);
+                }
+            }
+            Ok(since)
         };
         blocking(read).await?.map_err(|err: Error| unread(&err))
     }
@@ -111,5 +133,7 @@ impl Version {
     }
 }
 
+// So far our clock may be from the one that timed an export.
+const CLOCKS_MS: Millis = 300_000;
 // Bytes of rows that are looked at in one go.
 const SWEEP_BYTES: usize = 1024 * 1024;
