@@ -16,6 +16,8 @@ pub struct Metrics {
     errors: Family<CodeLabel, Counter>,
     limits: Family<LimitLabel, Counter>,
     accepted: Counter,
+    pushed: Counter,
+    push_failures: Counter,
     /// Shared with each WebSocket that is open.
     websockets: Arc<()>,
     connections: Arc<Connections>,
@@ -44,6 +46,8 @@ impl Metrics {
             errors: Family::default(),
             limits: Family::default(),
             accepted: Counter::default(),
+            pushed: Counter::default(),
+            push_failures: Counter::default(),
             websockets: Arc::new(()),
             connections,
         }
@@ -72,6 +76,12 @@ impl Metrics {
         self.limits.get_or_create(&LimitLabel { limit }).inc();
     }
 
+    /// Counts records or items that were pushed to a source and taken, and whether one could not be.
+    pub fn push(&self, taken: usize, failed: bool) {
+        self.pushed.inc_by(taken as u64);
+        self.push_failures.inc_by(u64::from(failed));
+    }
+
     /// Counts an accepted connection.
     pub fn accept(&self) {
         self.accepted.inc();
@@ -86,6 +96,9 @@ impl Metrics {
         registry.register("errors", "Requests refused, by code", self.errors.clone());
         registry.register("limits_hit", "Limits that were hit", self.limits.clone());
         registry.register("connections_accepted", "Connections accepted", self.accepted.clone());
+        registry.register("pushed", "Records and items pushed to sources", self.pushed.clone());
+        let help = "Pushed records that could not be taken, each time";
+        registry.register("push_failures", help, self.push_failures.clone());
         let mut gauge = |name: &str, help: &str, value: usize| {
             let gauge: Gauge = Gauge::default();
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -103,7 +116,8 @@ impl Metrics {
         gauge("views_bytes", "Encoded events held by views", health.views.1);
         gauge("tail_bytes", "Newest durable events in memory", health.memory.0);
         gauge("memory_streams_bytes", "Events of memory streams", health.memory.1);
-        let tables = log.rows().tables();
+        let mut tables = log.rows().tables();
+        tables.retain(|table| !table.name.is_hidden());
         let sum = |of: fn(&TableInfo) -> u64| {
             usize::try_from(tables.iter().map(of).sum::<u64>()).unwrap_or(usize::MAX)
         };

@@ -1,11 +1,11 @@
 //! All decoders of a request, run over any bytes: what the fuzz target `request` calls. Not part of the API.
 
 use super::{
-    Settings, batch, condition, publish,
+    Settings, batch, condition, ingest, publish,
     request::{self, Media, Query},
     snapshot,
 };
-use crate::{config::Origins, schema::Schemas};
+use crate::{config::Origins, schema::Schemas, source::dynamodb::Pushed};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use riacho_core::{position::Epoch, table::batch::Form};
 use std::{num::NonZeroU64, time::Duration};
@@ -34,6 +34,12 @@ pub fn request(bytes: &[u8]) -> Option<usize> {
         publish::lines(&settings, body, true, entry).ok()
     });
     let uri = uri.ok()?;
+    if uri.path().starts_with(ingest::PATH) {
+        return match ingest::items_of(body?.as_bytes()).ok()? {
+            Pushed::Items { items, .. } => Some(items.len()),
+            Pushed::Records(records) => Some(records.len()),
+        };
+    }
     if uri.path().starts_with("/tables/") {
         return of_table(&uri, &headers, body?);
     }

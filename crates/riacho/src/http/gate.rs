@@ -4,7 +4,7 @@
 //! One function around the router and no layers on it: axum clones each layer around a route anew for each request.
 
 use super::{
-    App,
+    App, ingest,
     problem::{Problem, Refused},
     websocket,
 };
@@ -42,8 +42,10 @@ impl Gate {
     /// Answers one request.
     pub async fn answer(self, request: Request) -> Response {
         let preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        let response = if *request.method() == Method::OPTIONS && !preflight {
-            // The CORS layer takes every OPTIONS for a preflight; those that are none have their answer in the routes.
+        let plain = *request.method() == Method::OPTIONS && !preflight;
+        let response = if plain || request.uri().path().starts_with(ingest::PATH) {
+            // The CORS layer takes every OPTIONS for a preflight; those that are none have their answer in the routes. What
+            // is pushed comes from no page, and is signed.
             self.route(request).await
         } else {
             let gate = self.clone();

@@ -12,6 +12,8 @@ mod publish;
 mod read;
 /// Sources are listed and asked.
 mod sources;
+/// Sources are pushed to.
+mod ingest;
 /// Events go out and come in on a WebSocket.
 mod websocket;
 /// Streams are listed and emptied.
@@ -197,6 +199,8 @@ fn routes(app: App, extra: Router) -> Router {
         .route("/sources/reload", post(sources::reload))
         .route("/sources/{name}/pause", post(sources::pause))
         .route("/sources/{name}/resume", post(sources::resume))
+        .route("/ingest/dynamodb/{source}", post(ingest::event))
+        .route("/ingest/dynamodb/{source}/items", post(ingest::items))
         .route("/healthz", get(operation::healthz))
         .route("/readyz", get(operation::readyz))
         .route("/metrics", get(operation::metrics))

@@ -227,27 +227,7 @@ pub(super) async fn receive(
     body: Body,
     bound: Bound,
 ) -> Result<(String, OwnedSemaphorePermit), Problem> {
-    let bytes_max = bound.bytes_max;
-    let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(bound.exceeded());
-    }
-    let permit = permit(app, announced.unwrap_or(bytes_max))?;
-    let collected = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect()).await;
-    let Ok(collected) = collected else {
-        let detail = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());
-        return Err(
-            Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "Body too slow", detail).retriable()
-        );
-    };
-    let bytes: Bytes = match collected {
-        Ok(collected) => collected.to_bytes(),
-        Err(err) if err.is::<LengthLimitError>() => return Err(bound.exceeded()),
-        Err(_) => {
-            let detail = format!("the body of {} {} broke off", parts.method, parts.uri.path());
-            return Err(Problem::bad("body_incomplete", "Body incomplete", detail).retriable());
-        }
-    };
+    let (bytes, permit) = receive_bytes(app, parts, body, bound).await?;
     let text = match String::from_utf8(bytes.into()) {
         Ok(text) => text,
         Err(err) => {
@@ -262,6 +242,36 @@ pub(super) async fn receive(
         }
     };
     Ok((text, permit))
+}
+
+/// The same, whatever the bytes are.
+pub(super) async fn receive_bytes(
+    app: &App,
+    parts: &Parts,
+    body: Body,
+    bound: Bound,
+) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+    let bytes_max = bound.bytes_max;
+    let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(bound.exceeded());
+    }
+    let permit = permit(app, announced.unwrap_or(bytes_max))?;
+    let collected = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect()).await;
+    let Ok(collected) = collected else {
+        let detail = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());
+        return Err(
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "Body too slow", detail).retriable()
+        );
+    };
+    match collected {
+        Ok(collected) => Ok((collected.to_bytes(), permit)),
+        Err(err) if err.is::<LengthLimitError>() => Err(bound.exceeded()),
+        Err(_) => {
+            let detail = format!("the body of {} {} broke off", parts.method, parts.uri.path());
+            Err(Problem::bad("body_incomplete", "Body incomplete", detail).retriable())
+        }
+    }
 }
 
 /// One line of a batch; what else reading gives (`id`, `time`) is passed over.

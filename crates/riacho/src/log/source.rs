@@ -136,6 +136,11 @@ impl Log {
         Ok(appended)
     }
 
+    /// Bytes that a row may have.
+    pub fn row_bytes_max(&self) -> usize {
+        self.shared.settings.row_bytes_max
+    }
+
     /// What was remembered under this name by [`Log::write_source`].
     pub fn note(&self, name: &str) -> Option<Box<[u8]>> {
         self.lock().notes.get(name).cloned()

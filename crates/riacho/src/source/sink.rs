@@ -122,6 +122,11 @@ impl Sink {
         self.log.rows()
     }
 
+    /// Bytes that a row may have.
+    pub fn row_bytes_max(&self) -> usize {
+        self.log.row_bytes_max()
+    }
+
     /// Says what happened. For the reader: `Connected`, `CopyBegan`, `Copied`, `Level`.
     pub fn tell(&self, input: Input) {
         self.board.handle(input);

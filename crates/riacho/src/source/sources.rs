@@ -61,6 +61,8 @@ pub struct Door {
     pub secret: WebhookSecret,
     /// What is pushed; while the source cannot take it, it waits, and who pushes with it.
     pub pushes: mpsc::Sender<Push>,
+    /// Whether the source was told to rest: it takes nothing until somebody has it go on.
+    pub paused: bool,
 }
 
 /// What is known of one source.
@@ -219,7 +221,8 @@ impl Sources {
         let source = running.get(name)?;
         let Database::DynamoDb(settings) = &source.settings.database else { return None };
         let secret = WebhookSecret::parse(&settings.secret.as_ref()?.0).ok()?;
-        Some(Door { secret, pushes: source.pushes.clone() })
+        let paused = source.board.machine().state() == State::Paused;
+        Some(Door { secret, pushes: source.pushes.clone(), paused })
     }
 
     async fn command(&self, name: &str, command: Command) -> bool {

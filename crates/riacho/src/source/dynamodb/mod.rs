@@ -25,7 +25,7 @@ mod versions;
 mod check;
 
 pub(super) use check::check;
-pub use pushed::{NotTaken, Push, Pushed, Took};
+pub use pushed::{NotTaken, Part, Push, Pushed, Took};
 
 use super::{DynamoDbSettings, Sink, TableOf, TableSettings, copy, settings::FirstRows};
 use crate::{
@@ -231,7 +231,9 @@ impl<'a> Session<'a> {
                 (note, shards)
             }
         };
-        let versions = if settings.changes.ingests() { Some(Versions::of(name)?) } else { None };
+        // What is imported is older than what was read or pushed meanwhile.
+        let guarded = settings.changes.ingests() || settings.snapshot == FirstRows::Import;
+        let versions = if guarded { Some(Versions::of(name)?) } else { None };
         let whom =
             Whom { table: origin.as_str().into(), stream: note.stream.as_str().into(), keys, segments: 1 };
         let described = described.as_ref();

@@ -13,7 +13,7 @@ use crate::{
     clock,
     log::{Becomes, SourceChange, Transaction},
     source::{
-        Sink, TableOf,
+        Sink,
         copy::{Absents, unsorted},
         seen::Seen,
         settings::{Changes, FirstRows},
@@ -22,11 +22,13 @@ use crate::{
 use riacho_core::source::{
     dynamodb::{
         item::Item,
-        record::{BadRecord, Record},
+        record::{BadRecord, Operation, Record},
         sequence::SequenceNumber,
     },
-    machine::Fault,
+    machine::{Fault, Input},
 };
+use riacho_core::time::Millis;
+use std::collections::HashSet;
 use tokio::sync::oneshot;
 
 /// What is pushed, and where its answer goes.
@@ -49,11 +51,22 @@ pub enum Pushed {
         table: Box<str>,
         /// Items, in any order.
         items: Vec<Item>,
-        /// Whether an import begins with them: what was imported before does not count.
-        first: bool,
-        /// Whether these are the last: our rows of which neither an item nor a record came are gone.
-        last: bool,
+        /// Which part of which import they are.
+        part: Part,
     },
+}
+
+/// A part of an import. Parts come in their order; one that comes again is taken once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// The import, by a name that no other has.
+    pub import: Box<str>,
+    /// The part's number. With 0 an import begins: what was imported before does not count.
+    pub number: u64,
+    /// Whether it is the last: our rows of which neither an item nor a record came are gone.
+    pub last: bool,
+    /// When the table had these items: records that were taken well before are older than they. None: every record is newer.
+    pub at: Option<Millis>,
 }
 
 /// What became of what was pushed.
@@ -74,10 +87,13 @@ pub enum NotTaken {
     Fault(Fault),
 }
 
-/// An import that is under way: the keys of its items.
-#[derive(Default)]
+/// The newest import of a table.
 pub(super) struct Importing {
-    seen: Seen,
+    import: Box<str>,
+    /// The part that is taken next.
+    next: u64,
+    /// The keys of its items; none once it is complete.
+    seen: Option<Seen>,
 }
 
 impl From<Fault> for NotTaken {
@@ -91,9 +107,7 @@ impl Session<'_> {
     pub(super) async fn pushed(&mut self, push: Push) -> Result<(), Fault> {
         let took = match push.what {
             Pushed::Records(records) => self.records_pushed(records).await,
-            Pushed::Items { table, items, first, last } => {
-                self.items_pushed(&table, items, (first, last)).await
-            }
+            Pushed::Items { table, items, part } => self.items_pushed(&table, &items, part).await,
         };
         let fault = match &took {
             Err(NotTaken::Fault(fault)) => Some(fault.clone()),
@@ -110,18 +124,14 @@ impl Session<'_> {
                 "this source polls its streams: set `changes` to `ingest` or `both`".to_owned(),
             ));
         }
+        // All of it before any is taken: what is taken is to be committed.
+        if let Some(unfit) = records.iter().find_map(|record| self.unfit(record.as_ref())) {
+            return Err(NotTaken::Unfit(unfit));
+        }
         let (mut batch, mut took) = (Batch::default(), Took::default());
         for record in records {
             let failed = match record {
-                Err(bad) => match bad.sequence {
-                    Some(sequence) => Some((sequence, bad.reason)),
-                    None => {
-                        return Err(NotTaken::Unfit(format!(
-                            "a record without a sequence number: {}",
-                            bad.reason
-                        )));
-                    }
-                },
+                Err(bad) => bad.sequence.map(|sequence| (sequence, bad.reason)),
                 Ok(record) => {
                     let sequence = record.sequence.clone();
                     self.record_pushed(record, &mut batch).await?.map(|reason| (sequence, reason))
@@ -137,6 +147,21 @@ impl Session<'_> {
         Ok(took)
     }
 
+    // Why records cannot be for this source, if this one says so.
+    fn unfit(&self, record: Result<&Record, &BadRecord>) -> Option<String> {
+        match record {
+            Err(bad) if bad.sequence.is_none() => {
+                Some(format!("a record without a sequence number: {}", bad.reason))
+            }
+            Err(_) => None,
+            Ok(record) => {
+                let (name, _) = parts(record.stream_arn.as_deref().unwrap_or_default())?;
+                let ours = self.tables.iter().any(|table| *table.whom.table == *name);
+                (!ours).then(|| format!("the table `{name}` is none of this source's"))
+            }
+        }
+    }
+
     // Takes one record; why it cannot be, if only it cannot.
     async fn record_pushed(
         &mut self,
@@ -149,13 +174,19 @@ impl Session<'_> {
         };
         let (sink, changes, snapshot) = (self.sink, self.settings.changes, self.settings.snapshot);
         let service = self.service_time(clock::now());
-        let Some(at) = self.tables.iter().position(|table| *table.whom.table == *name) else {
-            return Err(NotTaken::Unfit(format!("the table `{name}` is none of this source's")));
+        let mut tables = self.tables.iter_mut().enumerate();
+        let Some((at, table)) = tables.find(|(_, table)| *table.whom.table == *name) else {
+            return Ok(None);
         };
-        let Some(table) = self.tables.get_mut(at) else { return Ok(None) };
         if !table.whom.keys.fits(&record.keys) {
             let names: Vec<&str> = record.keys.attributes().iter().map(|(name, _)| &**name).collect();
             return Ok(Some(format!("its key is of {}, not of what is the table's key", names.join(", "))));
+        }
+        if let Err(err) = table.whom.keys.text(&record.keys) {
+            return Ok(Some(err.to_string()));
+        }
+        if record.view.is_none() && record.new.is_none() && record.operation != Operation::Remove {
+            return Ok(Some("it has neither a `NewImage` nor a `StreamViewType`".to_owned()));
         }
         if record.view.is_some_and(|view| !view.has_new()) {
             let Some(service) = &self.service else {
@@ -167,6 +198,9 @@ impl Session<'_> {
             let filled = ask::fill(service, &table.whom, std::slice::from_mut(&mut record)).await;
             filled.map_err(|failed| failed.fault())?;
             table.images = false;
+        }
+        if let Some(reason) = record.new.as_ref().and_then(|item| too_large(&table.row(item), sink)) {
+            return Ok(Some(reason));
         }
         if changes == Changes::Ingest && *table.label < *label {
             let news = !table.label.is_empty();
@@ -186,12 +220,7 @@ impl Session<'_> {
         Ok(None)
     }
 
-    async fn items_pushed(
-        &mut self,
-        name: &str,
-        items: Vec<Item>,
-        (first, last): (bool, bool),
-    ) -> Result<Took, NotTaken> {
+    async fn items_pushed(&mut self, name: &str, items: &[Item], part: Part) -> Result<Took, NotTaken> {
         let (sink, snapshot) = (self.sink, self.settings.snapshot);
         if snapshot != FirstRows::Import {
             return Err(NotTaken::Unfit(
@@ -201,52 +230,92 @@ impl Session<'_> {
         let Some(table) = self.tables.iter_mut().find(|table| *table.whom.table == *name) else {
             return Err(NotTaken::Unfit(format!("the table `{name}` is none of this source's")));
         };
-        if first {
-            table.import = Some(Importing::default());
+        let took = Took { taken: items.len(), failed: None };
+        let rows = table.rows(items).map_err(|fault| NotTaken::Unfit(fault.message))?;
+        if let Some(unfit) = rows.iter().find_map(|(_, row)| too_large(row, sink)) {
+            return Err(NotTaken::Unfit(unfit));
         }
-        let unknown = || NotTaken::Unfit(format!("no import into `{name}` is under way: begin it again"));
-        let mut importing = table.import.take().ok_or_else(unknown)?;
-        let rows = table.rows(&items).map_err(|fault| NotTaken::Unfit(fault.message))?;
-        let taken = rows.len();
-        let mut changes = untouched(table, rows, sink).await?;
-        for change in &changes {
-            importing.seen.add(change.key.clone()).map_err(|err| unsorted(&err))?;
+        let Some(mut seen) = table.next_part(&part, sink)? else { return Ok(took) };
+        let keys = rows.iter().map(|(key, _)| key.clone()).collect();
+        let newer = table.newer(keys, part.at, sink).await?;
+        let (stream, mut changes) = (table.of.stream.clone(), Vec::with_capacity(rows.len()));
+        for (key, row) in rows.into_iter().filter(|(key, _)| !newer.contains(key)) {
+            seen.add(key.clone()).map_err(|err| unsorted(&err))?;
+            changes.push(SourceChange { table: stream.clone(), key, becomes: Becomes::Row(row) });
         }
-        if !last {
+        let (import, next) = (part.import, part.number + 1);
+        if !part.last {
             sink.write(transaction(changes), Vec::new()).await?;
-            table.import = Some(importing);
-            return Ok(Took { taken, failed: None });
+            table.told(items.len(), sink);
+            table.import = Some(Importing { import, next, seen: Some(seen) });
+            return Ok(took);
         }
-        let mut absents = Absents::of(sink, &table.of, importing.seen).await?;
+        let mut absents = Absents::of(sink, &table.of, seen).await?;
         while let Some(gone) = absents.next().await? {
             sink.write(transaction(std::mem::take(&mut changes)), Vec::new()).await?;
             let keys = gone.iter().map(|change| change.key.clone()).collect();
-            let known = match &table.versions {
-                Some(versions) => versions.known(sink.rows(), keys).await?,
-                None => Default::default(),
-            };
-            changes.extend(gone.into_iter().filter(|change| !known.contains_key(&change.key)));
+            let newer = table.newer(keys, part.at, sink).await?;
+            changes.extend(gone.into_iter().filter(|change| !newer.contains(&change.key)));
         }
         table.note.phase = Phase::Whole;
         (table.note.ready, table.of.ready) = (true, true);
         sink.write(transaction(changes), vec![table.noted(sink)]).await?;
         sink.ready(&table.of.stream);
-        Ok(Took { taken, failed: None })
+        table.import = Some(Importing { import, next, seen: None });
+        Ok(took)
     }
 }
 
-// Rows of which no record was taken: those that were are newer.
-async fn untouched(table: &Table, rows: KeyedRows, sink: &Sink) -> Result<Vec<SourceChange>, Fault> {
-    let keys = rows.iter().map(|(key, _)| key.clone()).collect();
-    let known = match &table.versions {
-        Some(versions) => versions.known(sink.rows(), keys).await?,
-        None => Default::default(),
-    };
-    let of = TableOf::clone(&table.of);
-    let rows = rows.into_iter().filter(|(key, _)| !known.contains_key(key));
-    Ok(rows
-        .map(|(key, row)| SourceChange { table: of.stream.clone(), key, becomes: Becomes::Row(row) })
-        .collect())
+impl Table {
+    // What the import of this part has seen before it; none where it was taken already.
+    fn next_part(&mut self, part: &Part, sink: &Sink) -> Result<Option<Seen>, NotTaken> {
+        let current = self.import.as_mut().filter(|current| current.import == part.import);
+        let next = current.as_ref().map_or(0, |current| current.next);
+        if part.number < next {
+            return Ok(None);
+        }
+        match current.and_then(|current| current.seen.take()) {
+            Some(seen) if part.number == next => Ok(Some(seen)),
+            None if part.number == 0 => {
+                if !self.of.ready {
+                    sink.tell(Input::CopyBegan(self.name().to_owned(), None));
+                }
+                Ok(Some(Seen::default()))
+            }
+            _ => {
+                let (origin, number) = (&self.of.origin, part.number);
+                Err(NotTaken::Unfit(format!(
+                    "no import into `{origin}` waits for its part {number}: the source began anew meanwhile, or another \
+                     import did; begin it again"
+                )))
+            }
+        }
+    }
+
+    // Keys of which a record was taken that is newer than items of the moment `at`.
+    async fn newer(
+        &self,
+        keys: Vec<Box<str>>,
+        at: Option<Millis>,
+        sink: &Sink,
+    ) -> Result<HashSet<Box<str>>, Fault> {
+        match &self.versions {
+            Some(versions) => versions.since(sink.rows(), keys, at).await,
+            None => Ok(HashSet::new()),
+        }
+    }
+
+    fn told(&self, items: usize, sink: &Sink) {
+        if !self.of.ready {
+            sink.tell(Input::Copied(self.name().to_owned(), items as u64));
+        }
+    }
+}
+
+// Why a row cannot be taken, if it is too large.
+fn too_large(row: &str, sink: &Sink) -> Option<String> {
+    let bytes_max = sink.row_bytes_max();
+    (row.len() > bytes_max).then(|| format!("its row is larger than {bytes_max} bytes (limit row_bytes_max)"))
 }
 
 fn transaction(changes: Vec<SourceChange>) -> Vec<Transaction> {

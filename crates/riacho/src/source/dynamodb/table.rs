@@ -277,7 +277,9 @@ impl Table {
     /// Has versions of records that no stream has any more go into `batch`, a page of them.
     pub(super) async fn sweep(&mut self, now: Millis, sink: &Sink, batch: &mut Batch) -> Result<(), Fault> {
         let (due, after) = (self.sweep.0, self.sweep.1.take());
-        let Some(versions) = self.versions.as_ref().filter(|_| due <= now) else {
+        // Until the first import is complete, no record is so old that its item could be older.
+        let whole = self.note.phase == Phase::Whole;
+        let Some(versions) = self.versions.as_ref().filter(|_| due <= now && whole) else {
             self.sweep.1 = after;
             return Ok(());
         };

@@ -6,6 +6,8 @@ mod compared;
 mod scripted;
 /// Our client.
 mod service;
+/// What is pushed.
+mod ingest;
 /// Rows, then what is done to them.
 mod changes;
 /// Streams that do not go on where they were read.
