@@ -38,8 +38,8 @@ pub use shape::Setting;
 pub(crate) use shape::Shape;
 pub(crate) use sources::source_of;
 pub use table::{
-    CONFIG, Delivery, Http, Limits, Log, LogFormat, Logging, SERVER, SOURCE, SOURCE_SETUP, SOURCE_TABLE,
-    Tables, settings,
+    CONFIG, Delivery, Http, INGEST_SECRET, Limits, Log, LogFormat, Logging, SERVER, SOURCE, SOURCE_SETUP,
+    SOURCE_TABLE, Tables, settings,
 };
 
 use crate::source::SourceSettings;

@@ -16,6 +16,10 @@ mod follow;
 mod log;
 /// `source check`, `source setup`, `source teardown`, `source status`.
 mod source;
+/// `source import`.
+mod import;
+/// Exports of DynamoDB to S3.
+mod export;
 /// `bench`.
 mod bench;
 /// What `publish` and `follow` share: the server's address, its answers, waiting before another try.

@@ -4,7 +4,7 @@
 use super::{
     Env, Failure,
     client::{Problem, ServerArg, cause, http, runtime},
-    print, say,
+    import, print, say,
 };
 use crate::{
     config,
@@ -32,6 +32,8 @@ pub(super) enum Source {
         /// The database: `sqlite:` and the path of a file.
         database: String,
     },
+    /// Send items of DynamoDB to a source whose `snapshot` is `import`: rows that are not among them go.
+    Import(import::Import),
     /// Print what the sources of a running server are doing.
     Status {
         #[command(flatten)]
@@ -75,6 +77,7 @@ impl Source {
                 let settings = Tables { database, tables: Vec::new() }.settings()?;
                 print(sqlite::teardown(&sqlite_path(settings)?).map_err(failed)?)
             }
+            Self::Import(import) => import.run(env),
             Self::Status { server, json } => status(server, json, env),
         }
     }

@@ -4,7 +4,9 @@ use super::{
     effective::{rule_toml, table_toml},
     rules::{StreamRule, TableRule},
     shape::Setting,
-    table::{CONFIG, SERVER, SOURCE, SOURCE_SETUP, SOURCE_TABLE, SOURCES, STREAM, TABLE, groups},
+    table::{
+        CONFIG, INGEST_SECRET, SERVER, SOURCE, SOURCE_SETUP, SOURCE_TABLE, SOURCES, STREAM, TABLE, groups,
+    },
 };
 use std::fmt::Write as _;
 
@@ -19,7 +21,7 @@ pub fn markdown() -> String {
     rule_rows(&mut out, "table", TABLE_INTRODUCTION, TABLE);
     rule_rows(&mut out, "source", SOURCE_INTRODUCTION, SOURCES);
     out.push_str("\n## Outside of the file\n\n");
-    rows(&mut out, [&CONFIG, &SOURCE, &SOURCE_TABLE, &SOURCE_SETUP, &SERVER].into_iter());
+    rows(&mut out, [&CONFIG, &SOURCE, &SOURCE_TABLE, &SOURCE_SETUP, &SERVER, &INGEST_SECRET].into_iter());
     out
 }
 

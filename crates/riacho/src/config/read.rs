@@ -5,7 +5,8 @@ use super::{
     shape::{ENV_PREFIX, Setting, Shape, Value},
     sources::{self, Given},
     table::{
-        CONFIG, FromValue, SERVER, SOURCE, SOURCE_SETUP, SOURCE_TABLE, SOURCES, STREAM, TABLE, settings,
+        CONFIG, FromValue, INGEST_SECRET, SERVER, SOURCE, SOURCE_SETUP, SOURCE_TABLE, SOURCES, STREAM, TABLE,
+        settings,
     },
 };
 use crate::source::SourceSettings;
@@ -173,14 +174,14 @@ impl Reading {
                 self.give(setting.name, text, &Origin::Env(name.into_owned()));
                 continue;
             }
-            let known = settings().chain([&CONFIG, &SERVER]).find(|s| s.env() == name);
+            let known = settings().find(|s| s.env() == name);
             match (known, value.to_str()) {
-                // Who reads these two looks them up before there is a configuration.
-                (Some(setting), _) if setting.name == CONFIG.name || setting.name == SERVER.name => {}
+                // Who reads these looks them up before there is a configuration.
+                (None, _) if OTHERS.iter().any(|other| other.env() == name) => {}
                 (Some(setting), Some(text)) => self.take(setting, text, Origin::Env(name.into_owned())),
                 (Some(_), None) => self.problem(&name, "the value is not UTF-8"),
                 (None, _) => {
-                    let names = settings().chain([&CONFIG, &SERVER]).map(Setting::env);
+                    let names = settings().chain(OTHERS).map(Setting::env);
                     self.unknown(&name, "", &name, names);
                 }
             }
@@ -465,3 +466,6 @@ fn line_of(file: &SettingsFile, at: usize) -> usize {
 }
 
 const LIKENESS_MIN: f64 = 0.6;
+
+// Settings that are none of a server's configuration.
+static OTHERS: [&Setting; 3] = [&CONFIG, &SERVER, &INGEST_SECRET];

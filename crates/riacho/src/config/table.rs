@@ -494,7 +494,16 @@ pub static SERVER: Setting = Setting {
     flag: Some("server"),
     default: "http://127.0.0.1:4700",
     shape: Shape::Url,
-    doc: "The server that `riacho publish` and `riacho follow` talk to.",
+    doc: "The server that `riacho publish`, `riacho follow` and `riacho source` talk to.",
+};
+
+/// What `source import` signs with; no setting of the server.
+pub static INGEST_SECRET: Setting = Setting {
+    name: "ingest_secret",
+    flag: None,
+    default: "",
+    shape: Shape::Name,
+    doc: "The secret of a source, with which `riacho source import` signs; `--secret-file` names a file that holds it.",
 };
 
 /// A value of the table as a field holds it.

@@ -2,7 +2,10 @@
 
 use riacho::{
     config::{self, Config, Durability, Keep, LogFormat, Origins, Problems, SettingsFile},
-    source::{Database, SqliteSettings, TableSettings},
+    source::{
+        Database, DynamoDbSettings, SqliteSettings, TableSettings,
+        settings::{Changes, FirstRows, Secret},
+    },
 };
 use riacho_core::name::StreamName;
 use std::{ffi::OsString, fs, path::Path, time::Duration};
@@ -522,11 +525,11 @@ fn a_source_that_cannot_be_is_refused_with_what_is_wrong() {
     let cases = [
         (
             "name = \"x\"",
-            "source: says not where rows come from: `sqlite = \"PATH\"` or `postgres = \"URL\"`",
+            "source: says not where rows come from: `sqlite = \"PATH\"`, `postgres = \"URL\"` or `dynamodb = \"REGION\"`",
         ),
         (
             "sqlite = \"a\"\npostgres = \"postgres://b\"",
-            "source: has both `sqlite` and `postgres`; make it two sources",
+            "source: has more than one of `sqlite`, `postgres` and `dynamodb`; make it several",
         ),
         (
             "sqlite = \"a\"\nname = \"Shop!\"",
@@ -538,7 +541,7 @@ fn a_source_that_cannot_be_is_refused_with_what_is_wrong() {
         ),
         (
             "sqlite = \"a\"\ntables = [{ table = \"t\", rename = \"u\" }]",
-            "source.tables: a table has no `rename`; there are table, as, columns, where",
+            "source.tables: a table has no `rename`; there are table, as, columns, where, key",
         ),
         (
             "sqlite = \"a\"\ntables = [{ table = \"t*\", as = \"u\" }]",
@@ -563,9 +566,113 @@ fn a_source_that_cannot_be_is_refused_with_what_is_wrong() {
     let url = "mysql://u:secret@db/x";
     check_refused(
         read(&[("source", url)], &[], ""),
-        "--source: expected something like sqlite:shop.db or postgres://user@host/shop, got `mysql://***@db/x`",
+        "--source: expected something like sqlite:shop.db, postgres://user@host/shop or dynamodb:orders, got `mysql://***@db/x`",
     );
 }
+
+#[test]
+fn a_source_of_dynamodb_is_read_with_all_that_is_said_of_it() {
+    let plain = read(&[("source", "dynamodb:orders, users")], &[], "").unwrap();
+    let [plain] = &plain.sources[..] else { panic!("{:?}", plain.sources) };
+    assert_eq!((&*plain.name, plain.database.kind()), ("orders", "dynamodb"));
+    assert_eq!(plain.database, Database::DynamoDb(DynamoDbSettings::default()));
+    assert_eq!(plain.tables, [TableSettings::all_of("orders"), TableSettings::all_of("users")]);
+
+    let of = |text: &str| {
+        let config = read(&[], &[], &format!("[[source]]\nname = \"shop\"\n{text}")).expect(text);
+        let Database::DynamoDb(dynamodb) = config.sources[0].database.clone() else { panic!("{text}") };
+        (dynamodb, config)
+    };
+    let (region, _) = of("dynamodb = \"eu-west-1\"\ntables = [\"t\"]");
+    assert_eq!(region, DynamoDbSettings { region: Some("eu-west-1".into()), ..DynamoDbSettings::default() });
+    let (default, _) = of("dynamodb = \"default\"\ntables = [\"t\"]");
+    assert_eq!(default, DynamoDbSettings::default(), "as the AWS tools find it");
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ingest.secret");
+    fs::write(&file, format!("{INGEST_SECRET}\n")).unwrap();
+    let by_file = format!("ingest_secret_file = \"{}\"", file.display());
+    for secret in [by_file, format!("ingest_secret = \"{INGEST_SECRET}\"")] {
+        let (given, config) = of(&format!(
+            "dynamodb = \"default\"\n{secret}\nsnapshot = \"import\"\npoll = \"1s\"\nrcu_max = 100\n\
+             endpoint = \"http://localhost:8000\"\nprofile = \"shop\"\n\
+             tables = [\"t\", {{ table = \"u\", key = [\"a\", \"b\"], as = \"users\", columns = [\"c\"] }}]"
+        ));
+        let want = DynamoDbSettings {
+            region: None,
+            endpoint: Some("http://localhost:8000".into()),
+            profile: Some("shop".into()),
+            // Where there is a secret, changes are pushed.
+            changes: Changes::Ingest,
+            snapshot: FirstRows::Import,
+            secret: Some(Secret(INGEST_SECRET.into())),
+            poll: Duration::from_secs(1),
+            rcu_max: Some(100),
+        };
+        assert_eq!(given, want);
+        assert_eq!(config.sources[0].tables[1].key, Some(vec!["a".to_owned(), "b".to_owned()]));
+        let shown = config.effective.to_string();
+        for shown in [&shown, &config.effective.json().to_string(), &format!("{config:?}")] {
+            assert!(!shown.contains(INGEST_SECRET) && shown.contains("***"), "{shown}");
+        }
+        let said = shown.replace("***", INGEST_SECRET);
+        assert_eq!(read(&[], &[], &said).unwrap().sources, config.sources);
+    }
+    let secret = format!("dynamodb = \"default\"\ningest_secret = \"{INGEST_SECRET}\"\ntables = [\"t\"]\n");
+    for changes in [Changes::Poll, Changes::Ingest, Changes::Both] {
+        let (given, _) = of(&format!("{secret}changes = \"{}\"", changes.as_str()));
+        assert_eq!((given.changes, given.snapshot), (changes, FirstRows::Scan));
+    }
+}
+
+#[test]
+fn a_source_of_dynamodb_that_cannot_be_is_refused_with_what_is_wrong() {
+    let secret = format!("ingest_secret = \"{INGEST_SECRET}\"");
+    let needs = "which needs `ingest_secret` or `ingest_secret_file`";
+    let names = "names of DynamoDB's tables stand in `tables` (or after `dynamodb:`), without patterns";
+    let tables = "tables = [\"t\"]";
+    let cases = [
+        (String::new(), names),
+        ("tables = [\"t*\"]".to_owned(), names),
+        (
+            "tables = [{ table = \"t\", where = \"a > 1\" }]".to_owned(),
+            "say which rows they want with `where`",
+        ),
+        ("tables = [{ table = \"t\", key = [\"a\", \"b\", \"c\"] }]".to_owned(), "hash first"),
+        (format!("{tables}\nchanges = \"ingest\""), needs),
+        (format!("{tables}\nchanges = \"both\""), needs),
+        (format!("{tables}\nsnapshot = \"import\""), needs),
+        (format!("{tables}\nchanges = \"push\""), "got `push`"),
+        (format!("{tables}\nsnapshot = \"copy\""), "got `copy`"),
+        (
+            format!("{tables}\n{secret}\ningest_secret_file = \"x\""),
+            "has both `ingest_secret` and `ingest_secret_file`",
+        ),
+        (
+            format!("{tables}\ningest_secret_file = \"/no/such\""),
+            "the secret cannot be read from `/no/such`: ",
+        ),
+        (
+            format!("{tables}\ningest_secret = \"whsec_c2hvcnQ=\""),
+            "not `whsec_` and 24 to 64 bytes in base64",
+        ),
+        (format!("{tables}\n{secret}\npoll = \"0s\""), "source.poll: expected a duration"),
+        (format!("{tables}\nrcu_max = 0"), "source.rcu_max: expected a number"),
+        (format!("{tables}\nsqlite = \"a\""), "has more than one of"),
+    ];
+    for (text, want) in cases {
+        let file = format!("[[source]]\nname = \"shop\"\ndynamodb = \"default\"\n{text}");
+        let problems = read(&[], &[], &file).expect_err(&text).to_string();
+        assert!(problems.contains(want), "{text}: {problems}");
+        assert!(!problems.contains("c2hvcnQ"), "{problems}");
+    }
+    let elsewhere = "[[source]]\nsqlite = \"a\"\ntables = [{ table = \"t\", key = [\"a\"] }]";
+    let problems = read(&[], &[], elsewhere).unwrap_err().to_string();
+    assert!(problems.contains("`key` of a table is for DynamoDB only"), "{problems}");
+    read(&[], &[("RIACHO_INGEST_SECRET", "x")], "").expect("it is for `source import`");
+}
+
+const INGEST_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 #[test]
 fn patterns_of_tables_have_stars_for_any_text() {

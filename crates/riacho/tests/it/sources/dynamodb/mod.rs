@@ -8,6 +8,8 @@ mod scripted;
 mod service;
 /// What is pushed.
 mod ingest;
+/// Items that are imported from files.
+mod import;
 /// Rows, then what is done to them.
 mod changes;
 /// Streams that do not go on where they were read.
