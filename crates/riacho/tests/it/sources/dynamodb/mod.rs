@@ -8,6 +8,8 @@ mod scripted;
 mod service;
 /// What is pushed.
 mod ingest;
+/// Functions that push.
+mod lambda;
 /// Items that are imported from files.
 mod import;
 /// Rows, then what is done to them.
