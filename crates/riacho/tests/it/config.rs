@@ -608,6 +608,7 @@ fn a_source_of_dynamodb_is_read_with_all_that_is_said_of_it() {
             secret: Some(Secret(INGEST_SECRET.into())),
             poll: Duration::from_secs(1),
             rcu_max: Some(100),
+            ..DynamoDbSettings::default()
         };
         assert_eq!(given, want);
         assert_eq!(config.sources[0].tables[1].key, Some(vec!["a".to_owned(), "b".to_owned()]));

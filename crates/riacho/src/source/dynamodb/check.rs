@@ -23,7 +23,7 @@ pub(in crate::source) async fn check(settings: &DynamoDbSettings, tables: &[Tabl
     for wanted in tables {
         match ask::table(&service, &wanted.table).await {
             Err(failed) => {
-                let fault = missing(&wanted.table, &failed);
+                let fault = missing(&wanted.table, service.region(), &failed);
                 findings.push(Finding::fatal(fault));
                 // All others fail alike.
                 if !matches!(failed, Failed::Service(ServiceError::NotFound(_))) {
@@ -108,11 +108,11 @@ fn advice(table: &Table) -> Option<Finding> {
 }
 
 /// What to tell of a table that cannot be described.
-pub(super) fn missing(name: &str, failed: &Failed) -> Fault {
+pub(super) fn missing(name: &str, region: &str, failed: &Failed) -> Fault {
     match failed {
         Failed::Service(ServiceError::NotFound(_)) => Fault::needs_person(
-            format!("there is no table `{name}` in this region and account; its rows stay as they were"),
-            "look at the name, the region and the account; once the table is there it is compared with its rows",
+            format!("this account has no table `{name}` in {region}"),
+            "look at the name, the region and the account; rows that were read before stay, and are compared once it is there",
         ),
         failed => failed.fault(),
     }

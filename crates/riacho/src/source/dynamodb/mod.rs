@@ -261,8 +261,9 @@ impl<'a> Session<'a> {
     }
 
     async fn described(&mut self, service: &Service, name: &str) -> Result<answer::Table, Fault> {
-        let (table, time) =
-            ask::table(service, name).await.map_err(|failed| check::missing(name, &failed))?;
+        let (table, time) = ask::table(service, name)
+            .await
+            .map_err(|failed| check::missing(name, service.region(), &failed))?;
         self.hear(time);
         match check::obstacle(&table, self.settings) {
             Some(obstacle) => Err(obstacle),
@@ -420,7 +421,10 @@ impl<'a> Session<'a> {
                 self.hear(time);
                 return self.redescribed(at, &described);
             }
-            (Ask::Table, Err(failed)) => return Err(check::missing(&table.of.origin, &failed)),
+            (Ask::Table, Err(failed)) => {
+                let region = self.service.as_ref().map_or("", |service| service.region());
+                return Err(check::missing(&table.of.origin, region, &failed));
+            }
             (_, Err(failed)) => return Err(failed.fault()),
             // No question is answered by an answer to another.
             (_, Ok(_)) => {}

@@ -6,7 +6,6 @@
 use super::{
     DynamoDbReader, Session, ask,
     notes::Phase,
-    scan::KeyedRows,
     table::{Batch, Table},
 };
 use crate::{
