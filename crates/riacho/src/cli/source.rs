@@ -155,6 +155,7 @@ struct OneSource {
     since: String,
     lag_bytes: Option<u64>,
     lag_ms: Option<u64>,
+    waits_for: Option<String>,
     tables: Vec<OneTable>,
     last_error: Option<LastError>,
 }
@@ -183,6 +184,9 @@ fn described(source: &OneSource) -> String {
     let lag: Vec<String> = lag.iter().filter_map(|(lag, unit)| Some(format!("{} {unit}", (*lag)?))).collect();
     if !lag.is_empty() {
         let _ = writeln!(out, "  lag: {}", lag.join(", "));
+    }
+    if let Some(waits_for) = &source.waits_for {
+        let _ = writeln!(out, "  waits for {waits_for}");
     }
     for OneTable { name, origin, ready, rows_copied, rows_expected } in &source.tables {
         let state = match (rows_copied, rows_expected) {
