@@ -21,6 +21,8 @@ use std::sync::{Arc, PoisonError};
 mod socket;
 /// What a subscription says, cut into frames.
 mod lines;
+/// Its subscriptions, and what they have to say.
+mod subscriptions;
 /// What a client is answered.
 mod reply;
 /// One WebSocket, from its first frame to its last.

@@ -4,21 +4,17 @@
 //! place in its views and no queue; and it reads no more messages while too many of their answers wait.
 
 use super::{
-    lines::{self, Lines},
     reply::{close_code, refusal, reply, subscription_member},
     socket::{Duplex, Socket},
+    subscriptions::{Failed, Subscriptions},
 };
 use crate::{
     http::{App, problem::Problem, publish, read},
     log::Begun,
-    transport::body::{self, Piece},
+    transport::body,
 };
 use bytes::Bytes;
-use futures_util::{
-    FutureExt, SinkExt, StreamExt,
-    future::BoxFuture,
-    stream::{AbortHandle, Abortable, BoxStream, FuturesUnordered, SelectAll},
-};
+use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use riacho_core::transport::{
     Form,
@@ -86,17 +82,12 @@ impl Session {
 struct Speaking {
     app: App,
     socket: WebSocketStream<Socket>,
-    subscriptions: Vec<Subscription>,
-    /// What all of them have to say.
-    pieces: SelectAll<Pieces>,
-    /// What is being sent of it.
-    current: Option<Lines>,
+    subscriptions: Subscriptions,
     /// Answers that are yet to be sent.
     replies: VecDeque<String>,
     publishing: FuturesUnordered<BoxFuture<'static, String>>,
     /// One at a time, and nothing is read meanwhile.
     subscribing: Option<BoxFuture<'static, Subscribed>>,
-    serial: u64,
     beat: Interval,
     /// Signs of life at the last beat, and beats since the last sign.
     signs: u64,
@@ -107,18 +98,6 @@ struct Speaking {
     retry: Duration,
     end: Option<End>,
 }
-
-/// A subscription that lives.
-struct Subscription {
-    name: Option<Name>,
-    /// Tells it from others that had the name before.
-    serial: u64,
-    /// What a reader would resume with that was cut off now, if anything.
-    cursor: Option<String>,
-    abort: AbortHandle,
-}
-
-type Pieces = Abortable<BoxStream<'static, (u64, Piece)>>;
 
 struct Subscribed {
     name: Option<Name>,
@@ -147,13 +126,10 @@ impl Speaking {
             retry: read::retry(&app),
             app,
             socket,
-            subscriptions: Vec::new(),
-            pieces: SelectAll::new(),
-            current: None,
+            subscriptions: Subscriptions::default(),
             replies: VecDeque::new(),
             publishing: FuturesUnordered::new(),
             subscribing: None,
-            serial: 0,
             beat,
             signs: 0,
             silent_beats: 0,
@@ -198,10 +174,9 @@ impl Speaking {
 
     fn is_done(&self) -> bool {
         self.replies.is_empty()
-            && self.current.is_none()
             && self.subscribing.is_none()
             && self.publishing.is_empty()
-            && self.subscriptions.is_empty()
+            && self.subscriptions.is_done()
     }
 
     // Takes one message, where its answer has room; whether there was one.
@@ -263,20 +238,18 @@ impl Speaking {
                     .boxed(),
                 );
             }
-            Action::Unsubscribe { name } => match self.position(name.as_ref()) {
-                Some(position) => {
-                    self.end_subscription(position);
+            Action::Unsubscribe { name } => {
+                if self.subscriptions.end(name.as_ref()) {
                     let rest = subscription_member(name.as_ref());
                     self.replies.push_back(reply("unsubscribed", reference.as_ref(), &rest));
-                }
-                None => {
+                } else {
                     let detail = "there is no subscription of this name";
                     let status = http::StatusCode::NOT_FOUND;
                     let problem =
                         Problem::new(status, "subscription_unknown", "No such subscription", detail);
                     self.refuse(reference.as_ref(), &problem);
                 }
-            },
+            }
             Action::Subscribe { name, url, resume } => {
                 if let Err(problem) = self.subscribe(name, reference.as_ref(), &url, resume) {
                     self.refuse(reference.as_ref(), &problem);
@@ -297,9 +270,8 @@ impl Speaking {
         url: &str,
         resume: Option<String>,
     ) -> Result<(), Problem> {
-        let old = self.position(name.as_ref()).and_then(|position| self.subscriptions.get(position));
         let max = self.app.settings().websocket_subscriptions_max;
-        if old.is_none() && self.subscriptions.len() >= max {
+        if !self.subscriptions.has(name.as_ref()) && self.subscriptions.len() >= max {
             let detail = format!("a WebSocket has at most {max} subscriptions (limit {SUBSCRIPTIONS_MAX})");
             return Err(Problem::bad(SUBSCRIPTIONS_MAX, "Too many subscriptions", detail)
                 .limited_by(SUBSCRIPTIONS_MAX));
@@ -313,7 +285,7 @@ impl Speaking {
         let cursor = match resume {
             Some(cursor) => Some(cursor),
             // It goes on where the one that it replaces stands.
-            None if !read::has_cursor(&uri)? => old.and_then(|old| old.cursor.clone()),
+            None if !read::has_cursor(&uri)? => self.subscriptions.cursor(name.as_ref()),
             None => None,
         };
         if let Some(cursor) = cursor {
@@ -383,33 +355,13 @@ impl Speaking {
                 return;
             }
         };
-        if let Some(position) = self.position(name.as_ref()) {
-            self.end_subscription(position);
-        }
         if !by_address {
             let rest = subscription_member(name.as_ref());
             self.replies.push_back(reply("subscribed", reference.as_ref(), &rest));
         }
-        self.serial += 1;
-        let serial = self.serial;
         let first = read::opening(&begun, Form::Ndjson, self.retry, false);
         let pieces = body::pieces(first, read::follow(&self.app, begun), self.retry);
-        let (abort, registration) = AbortHandle::new_pair();
-        self.pieces.push(Abortable::new(pieces.map(move |piece| (serial, piece)).boxed(), registration));
-        self.subscriptions.push(Subscription { name, serial, cursor: None, abort });
-    }
-
-    fn position(&self, name: Option<&Name>) -> Option<usize> {
-        self.subscriptions.iter().position(|subscription| subscription.name.as_ref() == name)
-    }
-
-    fn end_subscription(&mut self, position: usize) {
-        let ended = self.subscriptions.swap_remove(position);
-        // Wakes it, so that it is dropped.
-        ended.abort.abort();
-        if self.current.as_ref().is_some_and(|current| current.serial() == ended.serial) {
-            self.current = None;
-        }
+        self.subscriptions.begin(name, pieces);
     }
 
     // Whether the other side has given no sign of life for too long.
@@ -451,51 +403,15 @@ impl Speaking {
         if self.end.is_some() {
             return None;
         }
-        loop {
-            if let Some(message) = self.next_line() {
-                return Some(message);
+        match self.subscriptions.poll_line(cx) {
+            // The encoders write UTF-8.
+            Poll::Ready(Ok(line)) => Utf8Bytes::try_from(line).ok().map(Message::Text),
+            Poll::Ready(Err(Failed)) => {
+                self.end = Some(End::Ours(CloseCode::Error, "log_unreadable".to_owned()));
+                None
             }
-            let (serial, piece) = match self.pieces.poll_next_unpin(cx) {
-                Poll::Ready(Some(next)) => next,
-                Poll::Ready(None) | Poll::Pending => return None,
-            };
-            let of = |subscription: &Subscription| subscription.serial == serial;
-            // It may have ended since.
-            if !self.subscriptions.iter().any(of) {
-                continue;
-            }
-            let (lines, last) = match piece {
-                Piece::Events(lines) => (lines, false),
-                Piece::Goodbye(lines) => (lines, true),
-                Piece::Failed => {
-                    self.end = Some(End::Ours(CloseCode::Error, "log_unreadable".to_owned()));
-                    return None;
-                }
-            };
-            self.current = Some(Lines::new(serial, lines, last));
+            Poll::Pending => None,
         }
-    }
-
-    // The next line of what is being sent.
-    fn next_line(&mut self) -> Option<Message> {
-        let current = self.current.as_mut()?;
-        let serial = current.serial();
-        let position = self.subscriptions.iter().position(|subscription| subscription.serial == serial)?;
-        let Some(line) = current.next() else {
-            let last = current.is_last();
-            self.current = None;
-            if last {
-                self.end_subscription(position);
-            }
-            return None;
-        };
-        let subscription = self.subscriptions.get_mut(position)?;
-        lines::note(&mut subscription.cursor, &line);
-        let named = subscription.name.as_ref();
-        // The encoders write UTF-8.
-        Utf8Bytes::try_from(named.map_or_else(|| line.clone(), |name| lines::named(name, &line)))
-            .ok()
-            .map(Message::Text)
     }
 }
 
