@@ -83,7 +83,8 @@ test(`soak for ${MINUTES} min`, { timeout: MINUTES * 60_000 + 4 * PATIENCE }, as
   const gone = (tab: Tab): void => void tabs.splice(tabs.indexOf(tab), 1)
   const wake = async (tab: Tab): Promise<void> => {
     tab.asleep = false
-    await tab.cdp.send('Debugger.resume').catch(() => undefined)
+    // Not only resumed: one that ran no script since would be paused at its next one, for ever.
+    for (const method of ['Debugger.disable', 'Debugger.enable'] as const) await tab.cdp.send(method).catch(() => undefined)
   }
 
   // The first stays: it leads those that share by a lock.
@@ -124,7 +125,7 @@ test(`soak for ${MINUTES} min`, { timeout: MINUTES * 60_000 + 4 * PATIENCE }, as
   const act = async (): Promise<void> => {
     let left = below(total)
     const [, what, does] = acts.find(([weight]) => (left -= weight) < 0) ?? [0, '', async () => undefined]
-    await does()
+    await within(what, does())
     count(what)
   }
 
@@ -160,7 +161,9 @@ test(`soak for ${MINUTES} min`, { timeout: MINUTES * 60_000 + 4 * PATIENCE }, as
     return { heap, server: 1024 * Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) }
   }
   const check = async (): Promise<void> => {
-    for (const { page, asleep } of tabs) if (!asleep) expect(await page.evaluate(() => window.wrong), `seed ${seed}`).toEqual([])
+    for (const { page, asleep, way } of tabs) {
+      if (!asleep) expect(await page.evaluate(() => window.wrong), `seed ${seed}, ${JSON.stringify(way)}`).toEqual([])
+    }
   }
 
   calm = false
@@ -169,8 +172,8 @@ test(`soak for ${MINUTES} min`, { timeout: MINUTES * 60_000 + 4 * PATIENCE }, as
   while (Date.now() - begun < MINUTES * 60_000) {
     await act()
     await new Promise((next) => setTimeout(next, below(400)))
-    if (!early && Date.now() - begun > MINUTES * 20_000) early = await memory()
-    if (below(50) === 0) await check()
+    if (!early && Date.now() - begun > MINUTES * 20_000) early = await within('a look at memory', memory())
+    if (below(50) === 0) await within('a look at the tabs', check())
   }
 
   calm = true
@@ -201,6 +204,13 @@ test(`soak for ${MINUTES} min`, { timeout: MINUTES * 60_000 + 4 * PATIENCE }, as
   })
 })
 
+/** Names what hangs. */
+const within = async <T>(what: string, done: Promise<T>): Promise<T> => {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, failed) => (timer = setTimeout(() => failed(new Error(`${what}: not done in ${PATIENCE / 1000} s`)), PATIENCE)))
+  return Promise.race([done, late]).finally(() => clearTimeout(timer))
+}
+
 /** In a page: reads, and notes what is wrong. It keeps no events, so that a page that grows does so by the client. */
 const begin = async ([{ kind, n, share, worker, transport }, origin]: readonly [Way, string]): Promise<void> => {
   if (!worker) Object.assign(globalThis, { SharedWorker: undefined })
@@ -208,7 +218,7 @@ const begin = async ([{ kind, n, share, worker, transport }, origin]: readonly [
   const options = { share, timing, reconnectionTime: 50, ...(transport && { transport }) }
   Object.assign(window, { has: {}, wrong: [], said: [] })
   const says = (live: riacho.Live<unknown>): void => {
-    const say = (what: string): void => void (window.said = [...window.said.slice(-9), `${live.transport} ${what}`])
+    const say = (what: string): void => void (window.said = [...window.said.slice(-9), `${Math.round(performance.now())} ${live.transport} ${what} ${live.cursor}`])
     live.onopen = () => say('open')
     live.onerror = live.onclose = ({ code, cause }) => say(`${code} ${String(cause ?? '')}`)
     window.live = live
@@ -230,7 +240,7 @@ const begin = async ([{ kind, n, share, worker, transport }, origin]: readonly [
   const reader = window.riacho.stream<number>(origin + path, { ...options, from: 'earliest' })
   const take = ({ stream, data }: riacho.StreamEvent<number>): void => {
     const next = window.has[stream] ?? 0
-    if (data !== next && window.wrong.length < 10) window.wrong.push(`${stream}: ${data} in place of ${next}`)
+    if (data !== next && window.wrong.length < 10) window.wrong.push(`${stream}: ${data} in place of ${next}, after ${window.said.join('; ')}`)
     window.has[stream] = data + 1
   }
   reader.on('message', take)
