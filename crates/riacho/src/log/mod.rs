@@ -601,8 +601,9 @@ impl Log {
             Start::Tail(_) | Start::Since(_) | Start::Ago(_) => (found.unwrap_or(published), None),
         };
         let way = match (&control, start) {
-            _ if selection.terms().is_none() => match order.gone(selection) {
-                gone if gone > after => Way::Kept(gone),
+            // Who begins with the next event has nothing behind it.
+            _ if selection.terms().is_none() => match (after < published).then(|| order.gone(selection)) {
+                Some(gone) if gone > after => Way::Kept(gone),
                 _ => Way::Events,
             },
             (Some(Control::Reset { resume: Resume::Nowhere, .. }), _) | (None, Start::Snapshot) => {
