@@ -185,6 +185,16 @@ fn check_dynamodb_tables(tables: &[TableSettings]) -> Result<(), String> {
             "`where` of `{name}` is not for DynamoDB; readers say which rows they want with `where`"
         ));
     }
+    for (n, table) in tables.iter().enumerate() {
+        let name = |table: &TableSettings| table.name.clone().unwrap_or_else(|| table.table.clone());
+        let twice = |above: &&TableSettings| above.table == table.table || name(above) == name(table);
+        if let Some(above) = tables.iter().take(n).find(twice) {
+            return Err(format!(
+                "`{}` and `{}` are the same table, or called the same",
+                above.table, table.table
+            ));
+        }
+    }
     match tables.iter().find(|table| table.key.as_ref().is_some_and(|key| !(1..=2).contains(&key.len()))) {
         Some(table) => {
             Err(format!("`key` of `{}` is one or two names of attributes, hash first", table.table))

@@ -41,6 +41,8 @@ impl Default for Pace {
 pub struct Noted {
     /// The shard before it, if there was one.
     pub parent: Option<ShardId>,
+    /// Whether that one is gone, and is not waited for.
+    pub orphan: bool,
     /// Where it goes on.
     pub cursor: Cursor,
 }
@@ -259,7 +261,10 @@ impl Shards {
     /// A stream that was read up to what was noted.
     pub fn resume(pace: Pace, since: Millis, noted: impl IntoIterator<Item = (ShardId, Noted)>) -> Self {
         let mut shards = Self { first: false, ..Self::new(pace, since) };
-        let shard = |(id, noted): (ShardId, Noted)| (id, Shard::new(noted.parent, noted.cursor));
+        let shard = |(id, noted): (ShardId, Noted)| {
+            let (parent, former) = if noted.orphan { (None, noted.parent) } else { (noted.parent, None) };
+            (id, Shard { former, ..Shard::new(parent, noted.cursor) })
+        };
         shards.shards = noted.into_iter().map(shard).collect();
         shards.begin_children();
         // Each was pinned before anything was noted, or is read from its beginning.
@@ -358,6 +363,7 @@ impl Shards {
     /// Whether every record written from now on will be read: what is copied from now on misses nothing.
     pub fn captured(&self) -> bool {
         self.listing.ended.is_some()
+            && !self.shards.is_empty()
             && self.unfinished().all(|(_, shard)| shard.pinned || shard.work == Work::Waits)
     }
 
@@ -377,12 +383,19 @@ impl Shards {
     /// shard has passed it that was read to its end, gave a record a second newer, or had nothing for a while.
     pub fn passed(&self, now: Millis) -> bool {
         let Some(mark) = self.mark else { return false };
-        let listed = self.listing.ended.is_some_and(|began| began >= mark.now);
+        // What follows a shard that has ended may not be listed yet.
+        let ended = self.shards.values().map(|shard| shard.ended).max().unwrap_or(0);
+        let listed = self.listing.ended.is_some_and(|began| began >= mark.now && began >= ended);
+        let parents: BTreeSet<&ShardId> =
+            self.shards.values().filter_map(|shard| shard.parent.as_ref()).collect();
+        let followed = |(id, shard): (&ShardId, &Shard)| {
+            shard.ended == 0 || now >= shard.ended + SEEK_MS || parents.contains(id)
+        };
         let passed = |shard: &Shard| {
             let newer = shard.newest > mark.service + NEWER_MS;
             newer || shard.empty >= EMPTY_MIN && now >= shard.empty_since + self.pace.settle
         };
-        listed && self.unfinished().all(|(_, shard)| passed(shard))
+        listed && self.shards.iter().all(followed) && self.unfinished().all(|(_, shard)| passed(shard))
     }
 
     /// Whether nothing is left to be read at this moment, as far as was seen.
@@ -393,6 +406,11 @@ impl Shards {
     /// Whether all shards that are known were read to their ends.
     pub fn drained(&self) -> bool {
         self.listing.ended.is_some() && self.unfinished().next().is_none()
+    }
+
+    /// Whether none had anything for a while.
+    pub fn is_quiet(&self) -> bool {
+        self.listing.ended.is_some() && self.unfinished().all(|(_, shard)| shard.empty >= EMPTY_MIN)
     }
 
     /// How many shards are open, and how many wait for a parent.
@@ -431,12 +449,13 @@ impl Shards {
     // All pages of a listing.
     fn take_listing(&mut self, now: Millis, found: &BTreeMap<ShardId, Listed>) -> Outcome {
         let mut gap = None;
+        let behind = self.behind(found);
         let new: Vec<&Listed> =
             found.values().filter(|listed| !self.shards.contains_key(&listed.id)).collect();
         for listed in new {
             let shard = if self.first {
                 self.first_shard(listed, found)
-            } else if self.begun_child(&listed.id) {
+            } else if behind.contains(&listed.id) {
                 // Its records would come after newer ones.
                 gap = Some(listed.id.clone());
                 Shard::new(listed.parent.clone(), Cursor::Done)
@@ -452,8 +471,10 @@ impl Shards {
         };
         let lost: Vec<ShardId> = self.shards.iter().filter(lost).map(|(id, _)| id.clone()).collect();
         for lost in lost {
-            // It is not asked for any more; an answer that is on its way is of no shard.
-            self.shards.remove(&lost);
+            // It is not asked for any more; an answer that is on its way is not taken. It may turn up.
+            if let Some(shard) = self.shards.get_mut(&lost) {
+                (shard.cursor, shard.work, shard.gone) = (Cursor::Done, Work::Waits, false);
+            }
             gap = Some(lost);
         }
         gap = gap.or(self.orphan());
@@ -475,11 +496,22 @@ impl Shards {
         Shard { former, ..Shard::new(parent.map(|parent| parent.id.clone()), cursor) }
     }
 
-    fn begun_child(&self, id: &ShardId) -> bool {
-        let child = |shard: &Shard| shard.former.as_ref().or(shard.parent.as_ref()) == Some(id);
-        self.shards
-            .values()
-            .any(|shard| child(shard) && (shard.work != Work::Waits || shard.cursor == Cursor::Done))
+    // Shards before those that were begun, as far as anybody knows: they are not begun after them.
+    fn behind(&self, found: &BTreeMap<ShardId, Listed>) -> BTreeSet<ShardId> {
+        let parent = |id: &ShardId| {
+            let known = self.shards.get(id).and_then(|shard| shard.parent.as_ref().or(shard.former.as_ref()));
+            known.or_else(|| found.get(id).and_then(|listed| listed.parent.as_ref())).cloned()
+        };
+        let mut behind = BTreeSet::new();
+        let begun = |shard: &Shard| shard.work != Work::Waits || shard.cursor == Cursor::Done;
+        for (id, _) in self.shards.iter().filter(|(_, shard)| begun(shard)) {
+            let mut next = parent(id);
+            // One that is in there already has all that is before it in there too.
+            while let Some(id) = next.filter(|id| behind.insert(id.clone())) {
+                next = parent(&id);
+            }
+        }
+        behind
     }
 
     // Counts the listings in a row that lack a shard we know, or a parent that we do not.
@@ -547,6 +579,9 @@ impl Shards {
 
     fn iterator(&mut self, now: Millis, chance: u64, id: &ShardId, start: &Start, answer: Answer) -> Outcome {
         let Some(shard) = self.shards.get_mut(id) else { return Outcome::Nothing };
+        if shard.cursor == Cursor::Done {
+            return Outcome::Nothing;
+        }
         match answer {
             Answer::Iterator(iterator) => {
                 shard.work = Work::Ready(iterator);
@@ -586,6 +621,9 @@ impl Shards {
     ) -> Outcome {
         let (pace, since) = (self.pace, self.since);
         let Some(shard) = self.shards.get_mut(id) else { return Outcome::Nothing };
+        if shard.cursor == Cursor::Done {
+            return Outcome::Nothing;
+        }
         match answer {
             Answer::Records(records, next) => shard.take(now, id, records, next, (&pace, since)),
             Answer::Failed(Failure::Throttled) => {
@@ -647,7 +685,8 @@ impl Shard {
     fn noted(&self) -> Noted {
         // That a parent is gone is forgotten by a restart, not who it was: it may turn up.
         let parent = self.parent.clone().or_else(|| self.former.clone());
-        Noted { parent, cursor: self.cursor.clone() }
+        let orphan = self.parent.is_none() && self.former.is_some();
+        Noted { parent, orphan, cursor: self.cursor.clone() }
     }
 
     fn start(&self, timestamps: bool) -> Start {
@@ -701,6 +740,9 @@ impl Shard {
 
     fn fail(&mut self, now: Millis, chance: u64) {
         self.failures = self.failures.saturating_add(1);
+        if self.failures >= FAILURES_LEVEL {
+            self.level = false;
+        }
         self.due = now + backoff(self.failures, chance);
         self.work = Work::Fresh;
     }
@@ -731,6 +773,8 @@ const GONE: u32 = 2;
 const ORPHANED: u32 = 15;
 // What is done, and so many listings in a row lack, is forgotten.
 const FORGET: u32 = 10;
+// Failures in a row after which nobody knows how far a shard is behind.
+const FAILURES_LEVEL: u32 = 3;
 // A record this young is of this moment.
 const LEVEL_MS: Millis = 10_000;
 const BACKOFF_MIN_MS: Millis = 100;

@@ -1,6 +1,7 @@
 //! What is asked of DynamoDB, and what it answers: one place for all requests of a source.
 
 use super::service::{Service, ServiceError};
+use crate::clock;
 use riacho_core::{
     source::{
         dynamodb::{
@@ -45,8 +46,8 @@ pub(super) struct Next {
 pub(super) enum Reply {
     /// To `Stream`.
     Stream(shards::Answer),
-    /// To `Table`: by the service's clock at that moment.
-    Table(Box<Table>, Option<Millis>),
+    /// To `Table`: and how far the service's clock is before ours, in milliseconds.
+    Table(Box<Table>, Option<i64>),
     /// To `Images`.
     Images(Taken),
     /// To `Scan`.
@@ -97,19 +98,21 @@ fn unread(operation: Operation) -> impl Fn(answer::BadAnswer) -> Failed {
     }
 }
 
-/// What DynamoDB says of a table, and its clock.
-pub(super) async fn table(service: &Service, name: &str) -> Result<(Table, Option<Millis>), Failed> {
+/// What DynamoDB says of a table, and how far its clock is before ours, in milliseconds.
+pub(super) async fn table(service: &Service, name: &str) -> Result<(Table, Option<i64>), Failed> {
     let operation = Operation::DescribeTable;
     let answer = service.call(operation, request::describe_table(name).into_bytes()).await?;
-    Ok((Table::parse(&answer.body).map_err(unread(operation))?, answer.server_time))
+    let millis = |time: Millis| i64::try_from(time).ok();
+    let ahead = answer.server_time.and_then(|time| Some(millis(time)? - millis(clock::now())?));
+    Ok((Table::parse(&answer.body).map_err(unread(operation))?, ahead))
 }
 
 /// Asks, and reads the answer. Dropped at any `.await`, nothing is lost: all questions are reads.
 pub(super) async fn ask(service: &Service, whom: &Whom, ask: Ask) -> Result<Reply, Failed> {
     match ask {
         Ask::Table => {
-            let (table, time) = table(service, &whom.table).await?;
-            Ok(Reply::Table(Box::new(table), time))
+            let (table, ahead) = table(service, &whom.table).await?;
+            Ok(Reply::Table(Box::new(table), ahead))
         }
         Ask::Stream(ask) => stream(service, whom, ask).await.map(Reply::Stream),
         Ask::Images(taken) => images(service, whom, taken).await.map(Reply::Images),
@@ -192,8 +195,11 @@ pub(super) async fn fill(service: &Service, whom: &Whom, records: &mut [Record])
             found.insert(text(&item)?, item);
         }
         if !unprocessed.is_empty() {
+            if pauses == PAUSES_MAX {
+                return Err(ServiceError::Throttled("BatchGetItem".to_owned()).into());
+            }
             left.extend(unprocessed);
-            pauses = (pauses + 1).min(PAUSES_MAX);
+            pauses += 1;
             tokio::time::sleep(PAUSE * (1 << pauses)).await;
         }
     }

@@ -4,7 +4,7 @@ use super::{
     ask::{self, Failed},
     service::{Service, ServiceError},
 };
-use crate::source::{DynamoDbSettings, Finding, TableSettings};
+use crate::source::{DynamoDbSettings, Finding, TableSettings, settings::FirstRows};
 use riacho_core::source::{
     dynamodb::{
         answer::{Iterator, StreamPage, Table},
@@ -15,6 +15,10 @@ use riacho_core::source::{
 
 /// What stands against a source of these tables, and what would be better otherwise. Nothing is changed.
 pub(in crate::source) async fn check(settings: &DynamoDbSettings, tables: &[TableSettings]) -> Vec<Finding> {
+    if !settings.changes.polls() && settings.snapshot == FirstRows::Import {
+        // Nothing is asked of it.
+        return Vec::new();
+    }
     let service = match Service::new(settings).await {
         Ok(service) => service,
         Err(fault) => return vec![Finding::fatal(fault)],

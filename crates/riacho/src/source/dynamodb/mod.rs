@@ -77,6 +77,8 @@ struct Session<'a> {
     turn: usize,
     /// How far the service's clock is before ours.
     ahead: i64,
+    /// What is waited for, as it was told.
+    waits: Option<String>,
     /// Whether all is level, as it was told.
     level: Option<bool>,
 }
@@ -120,6 +122,7 @@ impl<'a> Session<'a> {
             asked: JoinSet::new(),
             turn: 0,
             ahead: 0,
+            waits: None,
             level: None,
         };
         let mut noted = Vec::new();
@@ -185,14 +188,24 @@ impl<'a> Session<'a> {
         let arn = read.map(|stream| stream.arn.to_string()).unwrap_or_default();
         let service = self.service_time(now);
         let since = service.saturating_sub(MARGIN_MS);
+        let changes = settings.changes.as_str().to_owned();
         let note: Option<TableNote> = sink.note(&table::note_name(name)).and_then(|note| notes::read(&note));
         let note = note.filter(|note| note.origin == origin);
         let (note, shards) = match note {
             Some(note) if note.table == id && (note.stream == arn || read.is_none()) => {
+                // What came another way is not known to have come.
+                let moved = note.changes != changes;
                 let same = note.shape == shape && !Table::slept(&note, service);
+                let same = same && !(moved && settings.snapshot == FirstRows::Scan);
                 let phase = if same { note.phase.clone() } else { Phase::Compare };
-                let shards = read.map(|_| self.resumed(&origin, note.since));
-                (TableNote { phase, shape, ..note }, shards)
+                if moved {
+                    noted.extend(self.forget_shards(&origin));
+                    let shards = read.map(|_| Shards::new(table::pace(settings), since));
+                    (TableNote { phase, shape, changes, captured: false, since, alive: 0, ..note }, shards)
+                } else {
+                    let shards = read.map(|_| self.resumed(&origin, &note));
+                    (TableNote { phase, shape, ..note }, shards)
+                }
             }
             Some(note) => {
                 tracing::warn!(
@@ -205,6 +218,8 @@ impl<'a> Session<'a> {
                 let note = TableNote {
                     table: id,
                     stream: arn,
+                    changes,
+                    captured: false,
                     since: 0,
                     alive: 0,
                     shape,
@@ -220,6 +235,9 @@ impl<'a> Session<'a> {
                 let shards = read.map(|_| Shards::new(table::pace(settings), since));
                 let note = TableNote {
                     origin: origin.clone(),
+                    changes,
+                    captured: false,
+                    covered: 0,
                     alive: 0,
                     table: id,
                     stream: arn,
@@ -264,25 +282,24 @@ impl<'a> Session<'a> {
         let (table, time) = ask::table(service, name)
             .await
             .map_err(|failed| check::missing(name, service.region(), &failed))?;
-        self.hear(time);
+        self.ahead = time.unwrap_or(self.ahead);
         match check::obstacle(&table, self.settings) {
             Some(obstacle) => Err(obstacle),
             None => Ok(table),
         }
     }
 
-    fn resumed(&self, origin: &str, since: Millis) -> Shards {
+    fn resumed(&self, origin: &str, note: &TableNote) -> Shards {
         let prefix = notes::shards_of(origin);
         let noted = self.sink.notes(&prefix).into_iter().filter_map(|(name, note)| {
             Some((ShardId::from(name.strip_prefix(&prefix)?), notes::shard(&note)?))
         });
         let noted: Vec<_> = noted.collect();
         let pace = table::pace(self.settings);
-        // Nothing was noted before the first copy begins.
-        if noted.is_empty() && since > 0 {
-            Shards::new(pace, since)
-        } else {
-            Shards::resume(pace, since, noted)
+        match (note.captured, note.since) {
+            (true, since) => Shards::resume(pace, since, noted),
+            (false, 0) => Shards::whole(pace),
+            (false, since) => Shards::new(pace, since),
         }
     }
 
@@ -351,7 +368,7 @@ impl<'a> Session<'a> {
             if self.reply(at, ask, reply, &mut batch).await?.is_some() {
                 ended = Some(Ended);
             }
-            if batch.transactions.len() < BATCH_MAX {
+            if batch.transactions.len() < BATCH_MAX && batch.bytes < BATCH_BYTES_MAX {
                 next = self.asked.try_join_next();
             }
         }
@@ -395,6 +412,7 @@ impl<'a> Session<'a> {
             }
             (Ask::Scan(asked), Ok(Reply::Scan(page))) => {
                 let rows = table.rows(&page.items)?;
+                table.failures = 0;
                 self.budget.spend(now, page.consumed_units);
                 let of = |scan: &&mut Scanning| scan.id == asked.scan;
                 let Some(scan) = table.scan.as_mut().filter(of) else { return Ok(None) };
@@ -411,15 +429,25 @@ impl<'a> Session<'a> {
                     batch.transactions.push(Transaction { txid: None, changes });
                 }
             }
-            (Ask::Scan(asked), Err(Failed::Service(ServiceError::Throttled(_)))) => {
+            (Ask::Scan(asked), Err(Failed::Service(err))) if err.is_passing() => {
+                if !matches!(err, ServiceError::Throttled(_)) {
+                    table.failures += 1;
+                    if table.failures >= FAILURES_MAX {
+                        return Err(err.fault());
+                    }
+                }
                 let of = |scan: &&mut Scanning| scan.id == asked.scan;
                 if let Some(scan) = table.scan.as_mut().filter(of) {
                     scan.refused(asked.segment, now, chance());
                 }
             }
             (Ask::Table, Ok(Reply::Table(described, time))) => {
-                self.hear(time);
+                self.ahead = time.unwrap_or(self.ahead);
                 return self.redescribed(at, &described);
+            }
+            (Ask::Table, Err(Failed::Service(err))) if err.is_passing() => {
+                // What is asked besides tells soon enough.
+                (table.describing, table.describe_at) = (false, now + DESCRIBE_SOON_MS);
             }
             (Ask::Table, Err(failed)) => {
                 let region = self.service.as_ref().map_or("", |service| service.region());
@@ -471,6 +499,11 @@ impl<'a> Session<'a> {
                 self.send(at, whom, Ask::Images(taken));
             }
             Outcome::Gap(gap) => {
+                if let (shards::Gap::Lost(shard), Some(shards)) = (&gap, &table.shards) {
+                    let noted = shards.noted().find(|(id, _)| *id == shard).map(|(_, noted)| noted);
+                    let name = notes::shard_name(&table.of.origin, shard);
+                    batch.notes.extend(noted.map(|noted| sink.noted(&name, notes::of_shard(&noted))));
+                }
                 tracing::warn!(
                     source = &**sink.source(),
                     table = table.of.origin,
@@ -495,7 +528,9 @@ impl<'a> Session<'a> {
         }
         match check::obstacle(described, self.settings) {
             // What the stream still has is read first.
-            Some(_) if table.shards.as_ref().is_some_and(|shards| !shards.drained()) => {
+            Some(_)
+                if table.shards.as_ref().is_some_and(|shards| !shards.drained() && !shards.is_quiet()) =>
+            {
                 table.describe_at = clock::now() + DESCRIBE_SOON_MS;
                 Ok(None)
             }
@@ -511,11 +546,12 @@ impl<'a> Session<'a> {
         let mut batch = Batch::default();
         for at in 0..self.tables.len() {
             let Some(table) = self.tables.get_mut(at) else { break };
+            table.note_capture(self.sink, &mut batch);
             if table.note.phase != Phase::Whole
                 && table.scan.is_none()
                 && self.settings.snapshot == FirstRows::Scan
             {
-                table.begin_scan(now, self.settings.rcu_max, self.sink, &mut batch);
+                table.begin_scan((now, service), self.settings.rcu_max, self.sink, &mut batch);
             }
             table.mark(now, service);
             if table.passed(now, settle) {
@@ -529,6 +565,13 @@ impl<'a> Session<'a> {
             table.is_alive(service, self.sink, &mut batch);
         }
         self.commit(batch).await?;
+        let waits = self.tables.iter().find(|table| table.waits_for_import(self.settings)).map(|table| {
+            format!("an import of `{}`: changes were lost, and its rows may differ", table.of.origin)
+        });
+        if self.waits != waits {
+            self.sink.tell(Input::Waits(waits.clone()));
+            self.waits = waits;
+        }
         let level = self.tables.iter().all(Table::is_level);
         if self.level.replace(level) != Some(level) {
             self.sink.tell(Input::Level(level));
@@ -568,13 +611,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn hear(&mut self, time: Option<Millis>) {
-        if let Some(time) = time.and_then(|time| i64::try_from(time).ok()) {
-            // It is cut to seconds: later it cannot be.
-            self.ahead = time - i64::try_from(clock::now()).unwrap_or(time);
-        }
-    }
-
     fn service_time(&self, now: Millis) -> Millis {
         now.saturating_add_signed(self.ahead)
     }
@@ -588,7 +624,7 @@ fn failure(ask: &shards::Ask, failed: &Failed) -> Option<Failure> {
         ServiceError::ExpiredIterator => Some(Failure::Expired),
         ServiceError::Trimmed => Some(Failure::Trimmed),
         ServiceError::NotFound(_) => Some(Failure::Gone),
-        ServiceError::Other { status: 500.., .. } => Some(Failure::Failed),
+        ServiceError::Other { status: 500.., .. } | ServiceError::Unreachable(_) => Some(Failure::Failed),
         ServiceError::Validation(_) => match ask {
             shards::Ask::Iterator(_, shards::Start::Time(_) | shards::Start::After(_)) => {
                 Some(Failure::Invalid)
@@ -633,6 +669,7 @@ const FAILURES_MAX: u32 = 10;
 const IN_FLIGHT_MAX: usize = 32;
 // Transactions that are committed together, and then what is answered is left for the next.
 const BATCH_MAX: usize = 4096;
+const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
 // Before a session begins anew.
 const ANEW_PAUSE: Duration = Duration::from_secs(1);
 // Between two looks at a table as a whole, and while its stream is switched off.

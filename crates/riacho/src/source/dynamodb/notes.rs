@@ -19,6 +19,16 @@ pub(super) struct TableNote {
     pub(super) stream: String,
     /// What is older was written before anybody read the stream, by the service's clock.
     pub(super) since: Millis,
+    /// Which way changes came; where they come another way, rows are compared.
+    #[serde(default)]
+    pub(super) changes: String,
+    /// Whether all its shards were noted, once it was certain that no later record can be missed.
+    #[serde(default)]
+    pub(super) captured: bool,
+    /// When the last scan began, or the one that is being made, by the service's clock: all that was written before is in
+    /// it, so older records are not taken any more.
+    #[serde(default)]
+    pub(super) covered: Millis,
     /// When its stream was read last, within [`ALIVE_MS`](super::table::ALIVE_MS), by the service's clock.
     #[serde(default)]
     pub(super) alive: Millis,
@@ -55,6 +65,8 @@ pub(super) struct SegmentNote {
 struct ShardNote {
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<String>,
+    #[serde(default)]
+    orphan: bool,
     cursor: CursorNote,
 }
 
@@ -75,19 +87,19 @@ pub(super) fn of_shard(noted: &Noted) -> Vec<u8> {
         Cursor::After(sequence) => CursorNote::After(sequence.to_string()),
         Cursor::Done => CursorNote::Done,
     };
-    write(&ShardNote { parent: noted.parent.as_deref().map(str::to_owned), cursor })
+    write(&ShardNote { parent: noted.parent.as_deref().map(str::to_owned), orphan: noted.orphan, cursor })
 }
 
 /// What was noted of a shard.
 pub(super) fn shard(note: &[u8]) -> Option<Noted> {
-    let ShardNote { parent, cursor } = read(note)?;
+    let ShardNote { parent, orphan, cursor } = read(note)?;
     let cursor = match cursor {
         CursorNote::Horizon => Cursor::Horizon,
         CursorNote::Since(time) => Cursor::Since(time),
         CursorNote::After(sequence) => Cursor::After(sequence.parse().ok()?),
         CursorNote::Done => Cursor::Done,
     };
-    Some(Noted { parent: parent.map(ShardId::from), cursor })
+    Some(Noted { parent: parent.map(ShardId::from), orphan, cursor })
 }
 
 /// The name of the note of a shard.

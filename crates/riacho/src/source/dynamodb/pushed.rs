@@ -238,8 +238,12 @@ impl Session<'_> {
         let keys = rows.iter().map(|(key, _)| key.clone()).collect();
         let newer = table.newer(keys, part.at, sink).await?;
         let (stream, mut changes) = (table.of.stream.clone(), Vec::with_capacity(rows.len()));
-        for (key, row) in rows.into_iter().filter(|(key, _)| !newer.contains(key)) {
+        for (key, row) in rows {
+            // Also one that a record is newer than: what is known of records is forgotten before an import must end.
             seen.add(key.clone()).map_err(|err| unsorted(&err))?;
+            if newer.contains(&key) {
+                continue;
+            }
             changes.push(SourceChange { table: stream.clone(), key, becomes: Becomes::Row(row) });
         }
         let (import, next) = (part.import, part.number + 1);

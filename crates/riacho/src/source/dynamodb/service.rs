@@ -132,7 +132,8 @@ impl Service {
         let mut tries_left = TRIES_MORE;
         let mut renewed = false;
         loop {
-            let err = match timeout(TIME_MAX, self.once(operation, &body)).await {
+            let mut used = None;
+            let err = match timeout(TIME_MAX, self.once(operation, &body, &mut used)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(err)) => err,
                 // The caller has waited long enough.
@@ -140,8 +141,7 @@ impl Service {
             };
             if err.is_of_credentials() {
                 // They may have been renewed where they come from.
-                let had = self.credential.lock().await.take();
-                if renewed || had.is_none() || !self.are_others(had.as_ref()).await {
+                if renewed || used.is_none() || !self.are_others(used.as_ref()).await {
                     return Err(err);
                 }
                 renewed = true;
@@ -155,8 +155,20 @@ impl Service {
         }
     }
 
-    async fn once(&self, operation: Operation, body: &Bytes) -> Result<Answer, ServiceError> {
-        let request = self.signed(operation, body).await?;
+    // Says which credential was `used`, as soon as there is one.
+    async fn once(
+        &self,
+        operation: Operation,
+        body: &Bytes,
+        used: &mut Option<Credential>,
+    ) -> Result<Answer, ServiceError> {
+        let credential = self
+            .credential()
+            .await
+            .map_err(|why| ServiceError::denied(operation, error::NO_CREDENTIALS, &why))?;
+        let request = self.signed(operation, body, &credential).await;
+        *used = Some(credential);
+        let request = request?;
         let answer = self.http.execute(request).await.map_err(|err| unanswered(cause(&err)))?;
         let (status, time) = (answer.status().as_u16(), server_time(answer.headers()));
         let body = bounded(answer, BODY_BYTES_MAX).await.map_err(unanswered)?;
@@ -166,11 +178,12 @@ impl Service {
         Err(ServiceError::parse(operation, status, &body))
     }
 
-    async fn signed(&self, operation: Operation, body: &Bytes) -> Result<reqwest::Request, ServiceError> {
-        let credential = self
-            .credential()
-            .await
-            .map_err(|why| ServiceError::denied(operation, error::NO_CREDENTIALS, &why))?;
+    async fn signed(
+        &self,
+        operation: Operation,
+        body: &Bytes,
+        credential: &Credential,
+    ) -> Result<reqwest::Request, ServiceError> {
         let place = if operation.is_of_streams() { &self.place.streams } else { &self.place.tables };
         let failed = |why: String| ServiceError::Validation(format!("the request cannot be made: {why}"));
         let request = http::Request::post(place.as_str())
@@ -178,7 +191,7 @@ impl Service {
             .header("x-amz-target", operation.target())
             .header("x-amz-content-sha256", sha256(body));
         let (mut head, ()) = request.body(()).map_err(|err| failed(err.to_string()))?.into_parts();
-        let signed = self.signer.sign_request(&self.context, &mut head, Some(&credential), None).await;
+        let signed = self.signer.sign_request(&self.context, &mut head, Some(credential), None).await;
         signed.map_err(|err| failed(err.to_string()))?;
         mark_secret(&mut head.headers);
         let request = http::Request::from_parts(head, body.clone());
@@ -206,15 +219,19 @@ impl Service {
         }
     }
 
-    /// Whether other credentials are found now than those that were refused.
-    async fn are_others(&self, had: Option<&Credential>) -> bool {
-        let now = self.credential().await.ok();
-        now.is_some_and(|now| {
-            had.is_none_or(|had| {
-                (&now.access_key_id, &now.secret_access_key, &now.session_token)
-                    != (&had.access_key_id, &had.secret_access_key, &had.session_token)
-            })
-        })
+    /// Whether other credentials are found now than those that were refused. Many requests may have been refused at once:
+    /// what another of them has found is not thrown away.
+    async fn are_others(&self, refused: Option<&Credential>) -> bool {
+        let parts = |one: &Credential| {
+            (one.access_key_id.clone(), one.secret_access_key.clone(), one.session_token.clone())
+        };
+        let refused = refused.map(parts);
+        let mut known = self.credential.lock().await;
+        if known.as_ref().map(parts) == refused {
+            *known = None;
+        }
+        drop(known);
+        self.credential().await.is_ok_and(|now| Some(parts(&now)) != refused)
     }
 }
 

@@ -67,6 +67,8 @@ pub(super) struct Batch {
     versions: HashMap<(usize, Box<str>), Version>,
     /// The newest record's time, by the service's clock.
     pub(super) newest: Option<Millis>,
+    /// About how much it is: what no commit has room for would be taken in parts, and a shard's note with the last of them.
+    pub(super) bytes: usize,
 }
 
 impl Batch {
@@ -138,6 +140,9 @@ impl Table {
         };
         let mut late = false;
         for (record, key) in records.iter().zip(keys) {
+            if record.time.is_some_and(|time| time + COVERED_MS < self.note.covered) {
+                continue;
+            }
             let mut changes = Vec::with_capacity(2);
             if let Some(versions) = &self.versions {
                 let version = Version { stream: label.into(), sequence: record.sequence.clone() };
@@ -162,6 +167,7 @@ impl Table {
             changes.push(SourceChange { table: self.of.stream.clone(), key, becomes });
             let expired = if record.by_ttl { TTL } else { "" };
             let txid = Some(format!("{expired}{}", record.sequence).into());
+            batch.bytes += changes.iter().map(SourceChange::bytes).sum::<usize>();
             batch.transactions.push(Transaction { txid, changes });
             batch.newest = batch.newest.max(record.time);
         }
@@ -209,25 +215,43 @@ impl Table {
         batch.notes.push(self.noted(sink));
     }
 
+    /// Notes all shards, once no later record can be missed.
+    pub(super) fn note_capture(&mut self, sink: &Sink, batch: &mut Batch) {
+        let Some(shards) = self.shards.as_ref().filter(|shards| !self.note.captured && shards.captured())
+        else {
+            return;
+        };
+        let noted = shards.noted().map(|(shard, noted)| {
+            sink.noted(&notes::shard_name(&self.of.origin, shard), notes::of_shard(&noted))
+        });
+        batch.notes.extend(noted);
+        self.note.captured = true;
+        batch.notes.push(self.noted(sink));
+    }
+
     /// Begins the scan, once no change can be missed.
-    pub(super) fn begin_scan(&mut self, now: Millis, rcu_max: Option<u32>, sink: &Sink, batch: &mut Batch) {
+    pub(super) fn begin_scan(
+        &mut self,
+        (now, service): (Millis, Millis),
+        rcu_max: Option<u32>,
+        sink: &Sink,
+        batch: &mut Batch,
+    ) {
         if self.shards.as_ref().is_some_and(|shards| !shards.captured()) {
             return;
-        }
-        if let Some(shards) = &self.shards {
-            let noted = shards.noted().map(|(shard, noted)| {
-                sink.noted(&notes::shard_name(&self.of.origin, shard), notes::of_shard(&noted))
-            });
-            batch.notes.extend(noted);
         }
         let segments = segments(self.items, rcu_max);
         self.scans += 1;
         let id = self.scans;
         let scan = match &mut self.note.phase {
             Phase::Whole => return,
-            Phase::Compare => Scanning::compare(segments, now, id),
+            Phase::Compare => {
+                self.note.covered = service;
+                Scanning::compare(segments, now, id)
+            }
             Phase::Copy(noted) => {
                 if noted.is_empty() {
+                    self.note.covered = service;
                     *noted = vec![SegmentNote::default(); segments];
                 }
                 Scanning::copy(noted.clone(), now, id)
@@ -246,7 +270,8 @@ impl Table {
         if scan.rests() && (scan.is_done() || scan.is_full()) {
             scan.marked = Some(now);
             if let Some(shards) = &mut self.shards {
-                shards.mark(now, service);
+                // The service's clock is told in whole seconds, and late.
+                shards.mark(now, service + CLOCK_MS);
             }
         }
     }
@@ -263,7 +288,7 @@ impl Table {
     /// Notes from time to time that its stream is read: after a day of silence changes may be lost, and of a shard that
     /// nobody had begun the service does not tell.
     pub(super) fn is_alive(&mut self, service: Millis, sink: &Sink, batch: &mut Batch) {
-        if self.shards.is_some() && self.note.alive + ALIVE_MS <= service {
+        if self.shards.as_ref().is_some_and(Shards::level) && self.note.alive + ALIVE_MS <= service {
             self.note.alive = service;
             batch.notes.push(self.noted(sink));
         }
@@ -289,6 +314,11 @@ impl Table {
         }
         self.sweep = (now + if last.is_some() { 0 } else { SWEEP_MS }, last);
         Ok(())
+    }
+
+    /// Whether only a person can bring it level: its rows were imported, and changes were lost since.
+    pub(super) fn waits_for_import(&self, settings: &DynamoDbSettings) -> bool {
+        settings.snapshot == FirstRows::Import && self.note.phase == Phase::Compare
     }
 
     /// Whether all that can be known of it is told.
@@ -334,6 +364,9 @@ fn segments(items: Option<u64>, rcu_max: Option<u32>) -> usize {
 pub(super) const TTL: &str = "ttl-";
 /// How often is noted that a stream is read.
 pub(super) const ALIVE_MS: Millis = 600_000;
+// Times of records are approximate, by so much; emulators cut them to minutes.
+const COVERED_MS: Millis = 60_000;
+const CLOCK_MS: Millis = 2_000;
 // Streams keep their records for a day; what was read less than that ago, with what was noted, is not lost.
 const KEPT_MS: Millis = 23 * 3_600_000;
 // A function is called with one for a little longer at most.

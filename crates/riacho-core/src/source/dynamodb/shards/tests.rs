@@ -154,7 +154,7 @@ fn an_expired_iterator_goes_on_from_the_cursor() {
 
 #[test]
 fn what_was_trimmed_is_a_gap_and_the_rest_is_read() {
-    let noted = Noted { parent: None, cursor: Cursor::After("9".parse().unwrap()) };
+    let noted = Noted { parent: None, orphan: false, cursor: Cursor::After("9".parse().unwrap()) };
     let mut hand = Hand::new(Shards::resume(PACE, 600, [("a".into(), noted)]));
     hand.list(&[("a", None, false)]);
     let ask = hand.ask();
@@ -188,7 +188,7 @@ fn a_throttled_shard_waits_and_keeps_its_iterator() {
 
 #[test]
 fn a_shard_that_is_gone_is_lost_only_when_it_is_listed_no_more() {
-    let noted = Noted { parent: None, cursor: Cursor::After("9".parse().unwrap()) };
+    let noted = Noted { parent: None, orphan: false, cursor: Cursor::After("9".parse().unwrap()) };
     let mut hand = Hand::new(Shards::resume(PACE, 0, [("a".into(), noted)]));
     // Two listings that lack it mean nothing as long as it can be read.
     assert!(!gap_of(&hand.list(&[("b", None, false)])));
@@ -457,13 +457,17 @@ fn random_stream(seed: u64) {
                 stream.close();
             }
             if trims && stream.below(200) == 0 {
-                let at = stream.below(stream.shards.len() as u64) as usize;
-                let kept = &mut stream.shards[at];
-                kept.trimmed = kept.records.len();
-                kept.expired = kept.closed;
-                // Of a shard that nobody has begun the service tells no end of what it lacks: its reader is a day behind.
-                let begun = |noted: &Noted| matches!(noted.cursor, Cursor::After(_) | Cursor::Done);
-                gap |= kept.trimmed > 0 && !noted.get(kept.id.as_str()).is_some_and(begun);
+                let mut next = Some(stream.below(stream.shards.len() as u64) as usize);
+                // What is older goes first: with a shard all before it.
+                while let Some(at) = next {
+                    let kept = &mut stream.shards[at];
+                    kept.trimmed = kept.records.len();
+                    kept.expired = kept.closed;
+                    // Of a shard that nobody has begun the service tells no end of what it lacks: its reader is a day behind.
+                    let begun = |noted: &Noted| matches!(noted.cursor, Cursor::After(_) | Cursor::Done);
+                    gap |= kept.trimmed > 0 && !noted.get(kept.id.as_str()).is_some_and(begun);
+                    next = kept.parent;
+                }
             }
         } else {
             quiet += 1;
@@ -525,6 +529,6 @@ fn random_stream(seed: u64) {
 #[test]
 fn random_streams_lose_nothing_silently_and_keep_the_order_of_items() {
     let seeds =
-        std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).map_or(0..300, |seed| seed..seed + 1);
+        std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).map_or(0..150, |seed| seed..seed + 1);
     seeds.for_each(random_stream);
 }

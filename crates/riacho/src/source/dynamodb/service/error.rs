@@ -71,6 +71,11 @@ impl ServiceError {
         matches!(self, Self::Denied { code, .. } if !code.starts_with("AccessDenied"))
     }
 
+    /// Whether the same request may be answered later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Throttled(_) | Self::Unreachable(_) | Self::Other { status: 500.., .. })
+    }
+
     /// Whether the same request can be tried again at once.
     pub(super) fn is_worth_another_try(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Other { status: 500.., .. })
