@@ -83,7 +83,7 @@ cargo xtask COMMAND
   tidy                          the rules of the repository that no compiler checks
   client                        builds clients/js, and renews the scripts in crates/riacho/assets that the server serves
   fuzz [TARGET] [--seconds N]   runs the fuzz targets, or one, for N seconds each (10)
-  chaos [--minutes N]           a source of PostgreSQL under random work and faults, over and over for N minutes (10)
+  chaos [--minutes N]           sources of PostgreSQL and DynamoDB under random work and faults, over and over for N minutes (10)
   soak [--minutes N]            Chromium: tabs that come, go and sleep, a network and a server that fail, for N minutes (10)
   browser [FILE...]             Chromium and nginx against the real binary: all of tests/browser, or some of its files
   clients [FILE...]             others' clients and examples of publishing against the real binary: tests/clients, CLIENTS=curl,php some

@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "tests and their helpers may"
 )]
 
@@ -33,6 +34,12 @@ mod postgres;
 #[path = "../it/support/postgres.rs"]
 #[allow(dead_code, reason = "other tests need more of it")]
 mod database;
+/// Tables of DynamoDB.
+mod dynamodb;
+/// One of a test's own.
+#[path = "../it/support/dynamodb/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "other tests need more of it")]
+mod service;
 /// Readers that stop reading.
 mod stall;
 /// Connections that change hands in awkward moments.
