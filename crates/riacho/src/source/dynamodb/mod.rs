@@ -553,6 +553,10 @@ impl<'a> Session<'a> {
             {
                 table.begin_scan((now, service), self.settings.rcu_max, self.sink, &mut batch);
             }
+            // Another one has most likely taken its place.
+            if table.shards.as_ref().is_some_and(Shards::drained) {
+                table.describe_at = table.describe_at.min(now + DESCRIBE_SOON_MS);
+            }
             table.mark(now, service);
             if table.passed(now, settle) {
                 self.finish(at).await?;
@@ -672,7 +676,7 @@ const BATCH_MAX: usize = 4096;
 const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
 // Before a session begins anew.
 const ANEW_PAUSE: Duration = Duration::from_secs(1);
-// Between two looks at a table as a whole, and while its stream is switched off.
+// Between two looks at a table as a whole, and while its stream has ended.
 const DESCRIBE_MS: Millis = 60_000;
 const DESCRIBE_SOON_MS: Millis = 2_000;
 // How long at most until all is looked at again.

@@ -59,6 +59,18 @@ async fn a_stream_that_was_switched_off_and_on() {
 }
 
 #[tokio::test]
+async fn a_stream_that_was_switched_off_and_on_while_it_is_read() {
+    let (fake, shop) = shop().await;
+    let mut page = shop.read("orders").await;
+    fake.disable_stream("orders");
+    put(&fake, "a", 2);
+    fake.delete("orders", &json!({"id": {"S": "b"}}));
+    fake.enable_stream("orders", View::NewAndOldImages);
+    // Sooner than a table is looked at as a whole.
+    page.until(json!({"a": {"id": "a", "n": 2}})).await;
+}
+
+#[tokio::test]
 async fn a_table_that_was_deleted_and_made_again() {
     let (fake, shop) = shop().await;
     let mut page = shop.read("orders").await;
