@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { PATIENCE, until } from "./wait.js";
 
-const BINARY = resolve(process.env.RIACHO_BIN ?? join(import.meta.dirname, "../../../target/debug/riacho"));
+export const BINARY = resolve(process.env.RIACHO_BIN ?? join(import.meta.dirname, "../../../target/debug/riacho"));
 
 /** The environment without settings of the server: only what a test says holds. */
 const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("RIACHO_")));
