@@ -6,7 +6,10 @@ use crate::{
     postgres::emptied,
 };
 use anyhow::{Context, Result, bail};
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Puts both where the tests find them.
 pub(crate) fn install() -> Result<()> {
@@ -14,8 +17,27 @@ pub(crate) fn install() -> Result<()> {
     install_moto()
 }
 
+/// Has one of them there, Amazon's if that can be, and says where.
+pub(crate) fn install_one() -> Result<PathBuf> {
+    install_local()?;
+    let place = local();
+    if place.join("version").exists() {
+        return Ok(place);
+    }
+    install_moto()?;
+    Ok(moto())
+}
+
+fn local() -> PathBuf {
+    target().join("dynamodb-local")
+}
+
+fn moto() -> PathBuf {
+    target().join("moto")
+}
+
 fn install_local() -> Result<()> {
-    let place = target().join("dynamodb-local");
+    let place = local();
     let stamp = place.join("version");
     // What is ours is compiled again where it has changed.
     let version = format!("{LOCAL}\n{}", include_str!("dynamodb/Loopback.java"));
@@ -57,7 +79,7 @@ fn fetch_local(place: &Path) -> Result<()> {
 }
 
 fn install_moto() -> Result<()> {
-    let place = target().join("moto");
+    let place = moto();
     let stamp = place.join("version");
     let versions = include_str!("dynamodb/moto.txt");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == versions) {

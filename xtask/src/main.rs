@@ -24,6 +24,8 @@ mod browser;
 mod client;
 /// Others' clients against the real binary.
 mod clients;
+/// Examples of several programs, started on this machine.
+mod example;
 /// Riacho and other servers under load.
 mod bench;
 /// Running other programs, in the root of the repository.
@@ -52,6 +54,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["client"] => client::renew()?,
         ["browser", names @ ..] => browser::run(names)?,
         ["clients", names @ ..] => clients::run(names)?,
+        ["example", name] => example::run(name)?,
         ["bench", flags @ ..] => bench::run(flags)?,
         ["chaos"] => chaos::run(MINUTES)?,
         ["chaos", "--minutes", minutes] => chaos::run(number(minutes)?)?,
@@ -87,6 +90,7 @@ cargo xtask COMMAND
   soak [--minutes N]            Chromium: tabs that come, go and sleep, a network and a server that fail, for N minutes (10)
   browser [FILE...]             Chromium and nginx against the real binary: all of tests/browser, or some of its files
   clients [FILE...]             others' clients and examples of publishing against the real binary: tests/clients, CLIENTS=curl,php some
+  example admin-panel           examples/admin-panel on an emulator of DynamoDB, until Ctrl-C; PORT is the page's (8080)
   bench [FLAG...]               Riacho and other servers under load, on this machine: tables and picture of bench/README.md
       --row NAME, --peers A,B   only these rows; only these servers; --list names both
       --quick, --full           toy size, in seconds; more than half an hour, with a log of 10 GB

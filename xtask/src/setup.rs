@@ -1,4 +1,4 @@
-//! What the machine needs for the tests: Debian packages, the node modules of the browser tests, other versions of
+//! What the machine needs for the tests: Debian packages, node modules, other versions of
 //! PostgreSQL, and emulators of DynamoDB.
 //!
 //! Only what is missing is installed, and only as root; otherwise it is named and nothing is changed.
@@ -49,11 +49,17 @@ pub(crate) fn run() -> Result<()> {
     if major.is_none_or(|major: u32| major < NODE_MIN) {
         bail!("the browser tests need node {NODE_MIN} or newer, and this is {}", version.trim());
     }
-    let mut npm =
-        command("npm", &["--prefix", "tests/browser", "ci", "--no-audit", "--no-fund", "--loglevel=error"]);
-    run_command(npm.env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))?;
+    node_modules("tests/browser")?;
+    node_modules("examples/admin-panel")?;
     postgres::install()?;
     dynamodb::install()
+}
+
+/// Installs what `directory` of the repository needs of npm, as its lock file has it.
+pub(crate) fn node_modules(directory: &str) -> Result<()> {
+    let mut npm =
+        command("npm", &["--prefix", directory, "ci", "--prefer-offline", "--no-audit", "--no-fund"]);
+    run_command(npm.arg("--loglevel=error").env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))
 }
 
 /// Installs Debian packages, as root.
