@@ -144,7 +144,7 @@ DynamoDB       ${endpoint}        (${panel.emulator.what})
 
 Change an order with another program, and look:
 
-    AWS_ENDPOINT_URL=${endpoint} AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \\
+    AWS_ENDPOINT_URL=${endpoint} AWS_DEFAULT_REGION=eu-west-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \\
     aws dynamodb update-item --table-name orders --key '{"id":{"S":"A-1040"}}' \\
         --update-expression 'SET #s = :s ADD version :one' --expression-attribute-names '{"#s":"status"}' \\
         --expression-attribute-values '{":s":{"S":"paid"},":one":{"N":"1"}}'

@@ -7,7 +7,7 @@
 //! until it prints what it should.
 
 use crate::support::{
-    PATIENCE,
+    PATIENCE, dynamodb,
     postgres::{Postgres, PostgresOptions},
 };
 use std::{
@@ -34,12 +34,26 @@ async fn the_guide_to_postgres_holds() {
     Guide::new("postgres.md", names).follow().await;
 }
 
+#[tokio::test]
+async fn the_guide_to_dynamodb_holds() {
+    let Some(local) = dynamodb::Local::start().await else { return };
+    let mut guide = Guide::new("dynamodb.md", Vec::new());
+    guide.env = dynamodb::env(&local.endpoint());
+    // The first version of the tool of AWS knows no other.
+    guide.env.push(("AWS_DEFAULT_REGION".to_owned(), "us-east-1".to_owned()));
+    // An emulator's streams are never behind, and a guide is not read at the pace of a test.
+    guide.names.push(("# settle".to_owned(), "settle".to_owned()));
+    guide.follow().await;
+}
+
 /// A guide that is being followed.
 struct Guide {
     name: &'static str,
     text: String,
     /// What stands in it for what is here.
     names: Vec<(String, String)>,
+    /// Beside what every command has.
+    env: Vec<(String, String)>,
     directory: tempfile::TempDir,
     port: u16,
     server: Option<Child>,
@@ -65,7 +79,7 @@ impl Guide {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         names.push(("localhost:4700".to_owned(), format!("127.0.0.1:{port}")));
         let (text, directory) = (fs::read_to_string(path).unwrap(), tempfile::tempdir().unwrap());
-        Self { name, text, names, directory, port, server: None, reader: None }
+        Self { name, text, names, env: Vec::new(), directory, port, server: None, reader: None }
     }
 
     async fn follow(mut self) {
@@ -146,16 +160,19 @@ impl Guide {
     // `line` by a shell, with nothing of this process's environment that concerns it.
     fn shell(&self, line: &str) -> Command {
         let riacho = Path::new(env!("CARGO_BIN_EXE_riacho")).parent().unwrap();
-        let path = format!("{}:{}", riacho.display(), std::env::var("PATH").unwrap());
+        // The tool of AWS is installed with an emulator.
+        let tools = dynamodb::tools();
+        let path = format!("{}:{}:{}", riacho.display(), tools.display(), std::env::var("PATH").unwrap());
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{{ {}\n}} 2>&1", self.here(line))]);
         for (name, _) in std::env::vars_os() {
-            if ["RIACHO_", "PG"].iter().any(|ours| name.to_string_lossy().starts_with(ours)) {
+            if ["RIACHO_", "PG", "AWS_"].iter().any(|ours| name.to_string_lossy().starts_with(ours)) {
                 command.env_remove(name);
             }
         }
         let address = format!("127.0.0.1:{}", self.port);
         command.env("RIACHO_SERVER", format!("http://{address}")).env("RIACHO_LISTEN", address);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.env("PATH", path).env("HOME", self.directory.path());
         command.current_dir(self.directory.path()).process_group(0);
         command

@@ -30,6 +30,11 @@ pub(crate) fn env(endpoint: &str) -> Vec<(String, String)> {
     fixed.map(of).into_iter().chain([("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned())]).collect()
 }
 
+/// Where programs are that come with emulators: `aws`.
+pub(crate) fn tools() -> std::path::PathBuf {
+    local::target().join("moto/bin")
+}
+
 /// A client of ours for an emulator.
 pub(crate) async fn service(endpoint: &str) -> Service {
     let env = reqsign_core::StaticEnv { home_dir: None, envs: env(endpoint).into_iter().collect() };
