@@ -201,6 +201,10 @@ impl Session<'_> {
         if let Some(reason) = record.new.as_ref().and_then(|item| too_large(&table.row(item), sink)) {
             return Ok(Some(reason));
         }
+        // A stream that was switched off since: the scan after it has what it tells.
+        if snapshot == FirstRows::Scan && *label < *table.label {
+            return Ok(None);
+        }
         if changes == Changes::Ingest && *table.label < *label {
             let news = !table.label.is_empty();
             table.label = label.into();

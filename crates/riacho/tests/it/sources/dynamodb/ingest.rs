@@ -303,7 +303,8 @@ async fn records_up_to_the_one_that_is_poison_are_taken() {
         record
     };
     let mut sequence = 0;
-    let cases: [(&str, &dyn Fn(&mut Value)); 9] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(&mut Value));
+    let cases: [Case<'_>; 9] = [
         ("no image", &|record| record["dynamodb"]["NewImage"] = Value::Null),
         ("no image and no view", &|record| {
             record["dynamodb"]["NewImage"] = Value::Null;
