@@ -99,6 +99,27 @@ test('a stream that is refused or closed ends its reader alone, and one that was
   expect(b.data()).toEqual([2])
 })
 
+test('a tab that says whom it has: those that left unheard are gone, and it hears who is not known', async () => {
+  const server = await Server.start()
+  const pongs: FromHub[] = []
+  const { take, end } = hub((_, message) => 'pong' in message && pongs.push(message))
+  onTestFinished(end)
+  const join = (name: string): void =>
+    take('tab', { join: name, url: `${server.origin}/streams/${name}?envelope=1`, cursor: '', table: false, options: { transport: ['fetch'], timing: TIMING } })
+  const subscribers = async (): Promise<number> =>
+    ((await server.ask('GET', '/streams')) as { streams: { subscribers: number }[] }).streams.reduce((sum, stream) => sum + stream.subscribers, 0)
+  await server.publish('a', [{ data: 0 }])
+  await server.publish('b', [{ data: 0 }])
+  for (const name of ['a', 'b']) join(name)
+  await until('both to be read', async () => (await subscribers()) === 2)
+  take('tab', { ping: ['a', 'c'] })
+  await until('one to be left', async () => (await subscribers()) === 1)
+  expect(pongs).toEqual([{ pong: { a: expect.any(Number) as number, c: undefined } }])
+  take('other', { ping: [] })
+  take('tab', { ping: ['a', 'b'] })
+  expect(pongs.at(-1)).toEqual({ pong: { a: expect.any(Number) as number, b: undefined } })
+})
+
 test('a proxy that holds streams back: all of them by one poll', async () => {
   const server = await Server.start()
   const proxy = await Proxy.start(server, () => ({ kind: 'hold', head: true }))

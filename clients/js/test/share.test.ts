@@ -145,6 +145,73 @@ test('a leader that is frozen is replaced, and when it wakes nobody has anything
   await until('one subscription', async () => (await subscribers(server))[0] === 1)
 })
 
+test('what a page that sleeps was told is lost on the way, and it has everything all the same', async () => {
+  const { context, origin } = await open()
+  const server = await Server.start(config(origin))
+  await reads(context, origin, 'lock', `${server.origin}/streams/other`)
+  const page = await reads(context, origin, 'lock', `${server.origin}/streams/n`)
+  let count = 0
+  const more = async (): Promise<void> => {
+    for (const end = count + 20; count < end; count++) await server.publish('n', [{ data: count }])
+  }
+  await more()
+  await has(page, count)
+  const cdp = await context.newCDPSession(page)
+  await cdp.send('Debugger.enable')
+  for (const after of [more, async () => undefined]) {
+    await cdp.send('Debugger.pause')
+    await more()
+    // Chromium drops what comes for it over a BroadcastChannel.
+    for (const method of ['Debugger.disable', 'Debugger.enable'] as const) await cdp.send(method)
+    await after()
+    await has(page, count)
+  }
+})
+
+/** Which messages are lost on the channel; of those to or from the tab that joins. */
+const LOSSES: Record<string, [direction: 'toTab' | 'toHub', what: string, from: number, to: number]> = {
+  'one event': ['toTab', 'event', 30, 31],
+  'all from an event on': ['toTab', 'event', 30, 60],
+  'the first of what a tab that joins is told': ['toTab', 'event', 0, 10],
+  'the last event': ['toTab', 'event', 59, 60],
+  'what a tab says when it joins': ['toHub', 'join', 0, 1],
+}
+
+test.each(Object.entries(LOSSES))('a channel that loses %s: the tab has everything once', async (_, loss) => {
+  const { context, origin } = await open()
+  const server = await Server.start(config(origin))
+  const proxy = await Proxy.start(server, () => ({ kind: 'strip' }))
+  await server.publish('n', numbers(60).map((data) => ({ data })))
+  // It leads, and what it says and hears goes by a channel that loses something.
+  const lossy = `{
+    const [direction, what, from, to] = ${JSON.stringify(loss)}
+    const { postMessage } = BroadcastChannel.prototype
+    let count = 0
+    BroadcastChannel.prototype.postMessage = function (message) {
+      const said = message[direction]
+      const is = said && (said.say === what || what in said)
+      const nth = is ? count++ : -1
+      if (nth < from || nth >= to) postMessage.call(this, message)
+      else globalThis.lost = (globalThis.lost ?? 0) + 1
+    }
+  }`
+  const leader = await reads(context, origin, 'lock', `${proxy.origin}/streams/other`)
+  const page = await context.newPage()
+  await page.goto(origin)
+  await (loss[0] === 'toTab' ? leader : page).evaluate(lossy)
+  await page.evaluate((url) => {
+    Object.assign(globalThis, { SharedWorker: undefined })
+    window.got = []
+    window.reader = window.riacho.stream<number>(url, { share: true, from: 'earliest', reconnectionTime: 50 })
+    window.reader.on('message', ({ data }) => window.got.push(data))
+  }, `${proxy.origin}/streams/n`)
+  await has(page, 60)
+  await server.publish('n', numbers(70).slice(60).map((data) => ({ data })))
+  await has(page, 70)
+  expect(await page.evaluate(() => window.reader.transport)).toBe('shared')
+  expect(await (loss[0] === 'toTab' ? leader : page).evaluate('lost')).toBeGreaterThan(0)
+})
+
 test('a page in the back/forward cache is not there, and when it returns it has everything', async () => {
   const { context, origin } = await open()
   const server = await Server.start(config(origin))

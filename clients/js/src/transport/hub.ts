@@ -6,22 +6,31 @@ import { ProblemError, RiachoError } from '../error.js'
 import { refused, type Place, type Transport } from '../state.js'
 import { merged, namesOf } from './merged.js'
 
-/** What a tab says. */
+/** What a tab says; with `ping`, its members, of which it wants to know what they were told. */
 export type ToHub =
   | { join: string; url: string; cursor: string; table: boolean; options: ConnectOptions }
   | { leave: string }
-  | { ping: true }
+  | { ping: readonly string[] }
   | { bye: true }
 
-/** What the hub says; to a member what its sink is told, in order. */
+/**
+ * What the hub says; to a member what its sink is told, in order: `nth` counts what it was told, from 0. A channel may lose messages:
+ * Chromium drops what comes over a BroadcastChannel while a page is paused (in the debugger). Who misses one joins anew, from its own cursor; by `pong`,
+ * which has how many each member was told, also who misses the last.
+ */
 export type FromHub =
   | { hub: string }
-  | { pong: boolean }
-  | { to: string; say: 'begin' }
-  | { to: string; say: 'event'; type: string; body: unknown; id: string }
-  | { to: string; say: 'mark'; id: string }
-  | { to: string; say: 'snapshot'; body: unknown }
-  | { to: string; say: 'changed'; place: Place; error?: PlainError }
+  | { pong: Readonly<Record<string, number | undefined>> }
+  | ToMember
+
+export type ToMember = { to: string; nth: number } & Say
+
+type Say =
+  | { say: 'begin' }
+  | { say: 'event'; type: string; body: unknown; id: string }
+  | { say: 'mark'; id: string }
+  | { say: 'snapshot'; body: unknown }
+  | { say: 'changed'; place: Place; error?: PlainError }
 
 /** An error as it passes between tabs. */
 export interface PlainError {
@@ -31,8 +40,6 @@ export interface PlainError {
   status?: number
   problem?: ProblemError['problem']
 }
-
-type Say = FromHub extends infer M ? (M extends { to: string } ? Omit<M, 'to'> : never) : never
 
 /** One connection, for all members that ask for the same and are at the same place. */
 interface Shared {
@@ -50,8 +57,16 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
   const all = new Set<Shared>()
   /** When each tab last said something. */
   const tabs = new Map<string, number>()
+  /** How many messages each member was told. */
+  const told = new Map<string, number>()
 
+  const tell = (tab: string, to: string, say: Say): void => {
+    const nth = told.get(to) ?? 0
+    told.set(to, nth + 1)
+    post(tab, { to, nth, ...say })
+  }
   const leave = (member: string): void => {
+    told.delete(member)
     for (const shared of all) if (shared.members.delete(member)) close(shared)
   }
   const close = (shared: Shared): void => {
@@ -63,7 +78,11 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
     tabs.delete(tab)
     gone?.(tab)
     for (const shared of all) {
-      for (const [member, of] of shared.members) if (of === tab) shared.members.delete(member)
+      for (const [member, of] of shared.members) {
+        if (of !== tab) continue
+        shared.members.delete(member)
+        told.delete(member)
+      }
       close(shared)
     }
   }
@@ -75,7 +94,7 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
     // Streams share what is read by fetch, and that goes over to long-poll for all of them.
     const merges = !table && order.includes('fetch') && namesOf(new URL(url))
     const transport = merges ? order.filter((way) => way !== 'long-poll') : order
-    const say = (message: Say): void => members.forEach((tab, to) => post(tab, { to, ...message } as FromHub))
+    const say = (message: Say): void => members.forEach((tab, to) => tell(tab, to, message))
     /** Where another connection is at the same place, one is enough. */
     const merge = (): void => {
       if (!shared.whole || !sink.cursor) return
@@ -116,7 +135,9 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
       },
       changed: (place, error) => {
         say({ say: 'changed', place, ...(error && { error: plain(error) }) })
-        if (place === 'closed') all.delete(shared)
+        if (place !== 'closed') return
+        all.delete(shared)
+        for (const member of members.keys()) told.delete(member)
       },
       ...(table && {
         snapshot: (body: unknown) => {
@@ -136,7 +157,6 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
   return {
     name,
     take: (tab: string, message: ToHub): void => {
-      const known = tabs.has(tab)
       tabs.set(tab, Date.now())
       for (const [other, at] of tabs) if (at < Date.now() - TAB_SILENCE) forget(other)
       if ('join' in message) {
@@ -149,14 +169,22 @@ export const hub = (post: (tab: string, message: FromHub) => void, gone?: (tab: 
         const shared = [...all].find((other) =>
           other.key === key && other.whole && other.sink.cursor && (anywhere || other.sink.cursor === cursor)) ?? open(key, message)
         shared.members.set(join, tab)
+        told.set(join, 0)
         if (shared.link._state.place === 'open') {
-          post(tab, { to: join, say: 'changed', place: 'open' })
-          post(tab, { to: join, say: 'mark', id: shared.sink.cursor })
+          tell(tab, join, { say: 'changed', place: 'open' })
+          tell(tab, join, { say: 'mark', id: shared.sink.cursor })
         }
         shared.link._start()
       } else if ('leave' in message) leave(message.leave)
       else if ('bye' in message) forget(tab)
-      else post(tab, { pong: known })
+      else {
+        const { ping } = message
+        // Those that left, where that was lost on the way.
+        for (const shared of [...all]) {
+          for (const [member, of] of shared.members) if (of === tab && !ping.includes(member)) leave(member)
+        }
+        post(tab, { pong: Object.fromEntries(ping.map((member) => [member, told.get(member)])) })
+      }
     },
     /** Ends all connections. */
     end: (): void => {

@@ -129,9 +129,10 @@ const open = (key: string, { _url: { origin, pathname }, _options: options }: Li
   /** Everybody is where the group is; but not who is ahead of it. */
   const mark = (id: string): void => {
     marked = Date.now()
-    for (const { link, passed } of members) {
+    for (const { link, passed, names } of members) {
       link._came()
-      if (!passed.size) link._sink.mark(id)
+      // Nobody is moved over what the connection does not read.
+      if (!passed.size && names.every((name) => group.names.has(name))) link._sink.mark(id)
     }
   }
   const sink: Sink = {

@@ -4,12 +4,19 @@
 import type { Link } from '../connect.js'
 import { RiachoError } from '../error.js'
 import { wake } from '../state.js'
-import { hub, revive, type FromHub, type ToHub } from './hub.js'
+import { hub, revive, type FromHub, type ToHub, type ToMember } from './hub.js'
+
+interface Member {
+  take(message: ToMember): void
+  /** The hub says that it told so many messages; undefined where it knows nothing of this member. */
+  told(count: number | undefined): void
+  again(): void
+}
 
 interface Channel {
   post(message: ToHub): void
   /** What members are told, by their name. */
-  readonly members: Map<string, { take(message: FromHub): void; again(): void }>
+  readonly members: Map<string, Member>
   hear(message: FromHub): void
   close(): void
 }
@@ -31,8 +38,11 @@ export const run = async (link: Link, signal: AbortSignal): Promise<void> => {
   url.searchParams.delete('last_event_id')
   const passed = JSON.parse(JSON.stringify({ headers, withCredentials, timing: times, reconnectionTime, ...(transport?.length && { transport }) })) as Link['_options']
   await new Promise<void>((_, end) => {
-    const take = (message: FromHub): void => {
-      if (!('to' in message)) return link._alive()
+    let next = 0
+    const again = (): void => link._tell(wake)
+    const take = (message: ToMember): void => {
+      // Something was lost on the way here: from the own cursor on it comes again.
+      if (message.nth !== next++) return again()
       if (message.say === 'changed') {
         const { place, error } = message
         if (place === 'open') {
@@ -52,7 +62,19 @@ export const run = async (link: Link, signal: AbortSignal): Promise<void> => {
       else if (message.say === 'snapshot') sink.snapshot?.(message.body)
       else link._take(message.type, message.body, message.id)
     }
-    members.set(join, { take, again: () => link._tell(wake) })
+    const told = (count: number | undefined): void => {
+      link._alive()
+      if (count !== next) again()
+    }
+    const safely = (message: ToMember): void => {
+      try {
+        take(message)
+      } catch (err) {
+        // It was not taken, so nothing after it may be.
+        end(err)
+      }
+    }
+    members.set(join, { take: safely, told, again })
     post({ join, url: url.href, cursor: sink.cursor, table: !!sink.snapshot, options: passed })
     signal.addEventListener('abort', () => {
       members.delete(join)
@@ -84,7 +106,7 @@ const listen = (post: Channel['post'], end: () => void, dead: () => void): Chann
     end()
   }
   const timer = setInterval(() => {
-    if (unanswered++ < PINGS_MAX) return post({ ping: true })
+    if (unanswered++ < PINGS_MAX) return post({ ping: [...members.keys()] })
     unanswered = 0
     dead()
     again()
@@ -99,8 +121,7 @@ const listen = (post: Channel['post'], end: () => void, dead: () => void): Chann
       unanswered = 0
       if ('to' in message) members.get(message.to)?.take(message)
       else if ('pong' in message) {
-        for (const { take } of members.values()) take(message)
-        if (!message.pong) again()
+        for (const [name, count] of Object.entries(message.pong)) members.get(name)?.told(count)
       } else if (message.hub !== name) {
         name = message.hub
         again()
@@ -195,7 +216,8 @@ const lead = async (patience: number): Promise<Channel> => {
   })
 }
 
-const NAME = 'riacho'
+/** The number is another where what is said is: pages of an older build share among themselves. */
+const NAME = 'riacho/2'
 /** How often, in milliseconds, the hub is asked whether it is there, and how often it may not answer. */
 const PING = 2_000
 const PINGS_MAX = 3
