@@ -47,10 +47,10 @@ class Program {
 /** The whole example: `emulator`, `riacho` and `api`, each a program at a port that it keeps. */
 export class Panel {
   /** Starts all of it. `dynamodb` is the directory of DynamoDB Local or of moto, `riacho` the binary. */
-  static async start({ dynamodb, riacho, port }) {
-    const panel = new Panel(await mkdtemp(join(tmpdir(), "admin-panel-")));
+  static async start(programs) {
+    const panel = await Panel.make();
     try {
-      await panel.begin(dynamodb, riacho, port);
+      await panel.begin(programs);
     } catch (err) {
       await panel.stop();
       throw err;
@@ -58,11 +58,14 @@ export class Panel {
     return panel;
   }
 
-  constructor(directory) {
-    this.directory = directory;
+  /** With nothing started. */
+  static async make() {
+    const panel = new Panel();
+    panel.directory = await mkdtemp(join(tmpdir(), "admin-panel-"));
+    return panel;
   }
 
-  async begin(dynamodb, riacho, port) {
+  async begin({ dynamodb, riacho, port }) {
     const ports = [await freePort(), await freePort(), port ?? (await freePort())];
     const [endpoint, live, origin] = ports.map((port) => `http://127.0.0.1:${port}`);
     // What tells the tools of AWS, and Riacho, where DynamoDB is and who asks. An emulator takes any key.
@@ -131,15 +134,19 @@ if (process.argv[1] === import.meta.filename) {
   const { DYNAMODB, RIACHO_BIN = "riacho", PORT = "8080" } = process.env;
   if (!DYNAMODB) throw new Error("DYNAMODB is the directory of DynamoDB Local or moto: run `cargo xtask example admin-panel`");
   const asked = new Promise((asked) => ["SIGINT", "SIGTERM", "SIGHUP"].forEach((signal) => process.once(signal, asked)));
-  const panel = await Promise.race([
-    Panel.start({ dynamodb: resolve(DYNAMODB), riacho: RIACHO_BIN, port: await freePort(Number(PORT)) }),
-    asked.then(() => null),
-  ]);
-  if (panel) {
-    const [endpoint, riacho] = [panel.env.AWS_ENDPOINT_URL, panel.riacho.args[3]];
-    console.log(`
+  const panel = await Panel.make();
+  const begun = panel.begin({ dynamodb: resolve(DYNAMODB), riacho: RIACHO_BIN, port: await freePort(Number(PORT)) });
+  const failed = await Promise.race([asked, begun.then(() => (say(panel), asked))]).then(() => null, (err) => err);
+  await panel.stop();
+  if (failed) console.error(failed.message);
+  process.exit(failed ? 1 : 0);
+}
+
+function say(panel) {
+  const endpoint = panel.env.AWS_ENDPOINT_URL;
+  console.log(`
 The panel      ${panel.origin}        (open it in two windows)
-Riacho         http://${riacho}
+Riacho         ${panel.api.env.RIACHO}
 DynamoDB       ${endpoint}        (${panel.emulator.what})
 
 Change an order with another program, and look:
@@ -150,8 +157,4 @@ Change an order with another program, and look:
         --expression-attribute-values '{":s":{"S":"paid"},":one":{"N":"1"}}'
 
 Ctrl-C ends it all.`);
-    await asked;
-    await panel.stop();
-  }
-  process.exit();
 }
