@@ -655,8 +655,12 @@ impl Shards {
     fn trimmed(&mut self, now: Millis, chance: u64, id: &ShardId) -> Outcome {
         let Some(shard) = self.shards.get_mut(id) else { return Outcome::Nothing };
         let lost = !matches!(shard.cursor, Cursor::Horizon);
-        shard.cursor = Cursor::Horizon;
         shard.fail(now, chance);
+        // Nothing of it was wanted yet: a stream that was switched on a moment ago answers so at times.
+        if matches!(shard.cursor, Cursor::Since(_)) && !shard.pinned {
+            return Outcome::Nothing;
+        }
+        shard.cursor = Cursor::Horizon;
         // An iterator at the oldest record may be trimmed before it is used: nothing is lost that was not lost before.
         if lost || shard.pinned { Outcome::Gap(Gap::Trimmed(id.clone())) } else { Outcome::Nothing }
     }

@@ -129,6 +129,10 @@ fn without_timestamps_the_newest_record_is_pinned() {
     assert_eq!(hand.answer(&ask, Answer::Failed(Failure::Invalid)), Outcome::Nothing);
     hand.begin("a", &Start::Latest);
     assert!(!hand.shards.captured(), "an iterator alone pins nothing");
+    // What was never read cannot be lost.
+    let ask = hand.ask();
+    assert_eq!(hand.answer(&ask, Answer::Failed(Failure::Trimmed)), Outcome::Nothing);
+    hand.begin("a", &Start::Latest);
     hand.records("a", vec![], Some("a-1"));
     assert!(hand.shards.captured());
     // What was pinned and expired begins at the oldest record, without those of before.
