@@ -115,8 +115,8 @@ impl Stage {
         }
     }
 
-    /// Waits until every reader shows these rows.
-    async fn come_to(&mut self, rows: &Rows, round: usize) {
+    /// Waits until every reader shows these rows; about how long that took.
+    async fn come_to(&mut self, rows: &Rows, round: usize) -> Duration {
         let mut waiting: Vec<usize> = (0..QUERIES.len()).collect();
         let mut turns = 0_u32;
         let all = async {
@@ -126,7 +126,7 @@ impl Stage {
                     self.resume().await;
                 }
                 turns += 1;
-                sleep(Duration::from_millis(20)).await;
+                sleep(TURN).await;
                 waiting.retain(|number| QUERIES[*number].of(rows) != lock(&self.shown[*number]).rows);
             }
         };
@@ -139,6 +139,7 @@ impl Stage {
                 self.server.said()
             );
         }
+        TURN * turns
     }
 
     fn difference(&self, number: usize, rows: &Rows) -> String {
@@ -198,7 +199,9 @@ fn rows_of(table: &str, items: &[Value], into: &mut Rows) {
     }
 }
 
-const ROUNDS_SCRIPTED: usize = 12;
-const ROUNDS_EMULATED: usize = 4;
+// Between two looks at what readers show.
+const TURN: Duration = Duration::from_millis(20);
+const ROUNDS_SCRIPTED: usize = 8;
+const ROUNDS_EMULATED: usize = 3;
 // How long a service may be believed to be throttled, a parent that is gone be waited for, and some.
 const REST: Duration = Duration::from_secs(90);

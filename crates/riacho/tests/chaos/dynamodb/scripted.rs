@@ -25,7 +25,11 @@ pub(super) async fn chaos(seed: u64, rounds: usize) {
             sleep(scene.random.millis(10)).await;
         }
         scene.end_round();
-        stage.come_to(&scene.rows(), round).await;
+        let before = std::mem::take(&mut scene.of_round);
+        let took = stage.come_to(&scene.rows(), round).await;
+        if took > SLOW {
+            eprintln!("dynamodb, scripted: round {round} came to rest after {took:?}: {before:?}");
+        }
         scene.season();
         if round.is_multiple_of(10) || round == rounds {
             eprintln!("dynamodb, scripted: round {round}: {}", scene.told());
@@ -46,6 +50,8 @@ struct Scene {
     /// Shards of which a record was read: how often all was at rest since.
     read: BTreeMap<(&'static str, String), u32>,
     done: BTreeMap<&'static str, usize>,
+    /// Faults of this round, in their order.
+    of_round: Vec<&'static str>,
 }
 
 impl Scene {
@@ -59,12 +65,15 @@ impl Scene {
         fake.at_timestamp(random.one_in(2));
         fake.enforce_rates(random.one_in(4));
         fake.shards_per_page([1, 2, 100][random.below(3)]);
-        fake.page_bytes([500, 1_000_000][random.below(2)]);
+        // Both together would have a page of few records cost three polls.
         if lies {
             fake.empty_pages([0, 1, 2][random.below(3)]);
+        } else {
+            fake.page_bytes([3000, 1_000_000][random.below(2)]);
         }
         let (closed, read, done) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut scene = Self { fake, random, views, lies, version: 0, closed, read, done };
+        let mut scene =
+            Self { fake, random, views, lies, version: 0, closed, read, done, of_round: Vec::new() };
         (0..30).for_each(|_| scene.write());
         scene
     }
@@ -87,6 +96,7 @@ impl Scene {
 
     async fn inject(&mut self, fault: &'static str, stage: &mut Stage) {
         *self.done.entry(fault).or_default() += 1;
+        self.of_round.push(fault);
         let table = TABLES[self.random.below(2)];
         let open = self.fake.open_shards(table);
         let shard = open[self.random.below(open.len())].clone();
@@ -268,6 +278,8 @@ const VIEWS: [View; 6] = [
     View::KeysOnly,
     View::OldImage,
 ];
+// That is told of.
+const SLOW: Duration = Duration::from_secs(4);
 const KEYS: usize = 8;
 // Of one stream.
 const SHARDS_MAX: usize = 6;
