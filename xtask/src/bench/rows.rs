@@ -46,4 +46,5 @@ pub(super) const ALL: &[&Row] = &[
     &sources::changes::ROW,
     &sources::latency::ROW,
     &sources::sqlite::ROW,
+    &sources::dynamodb::ROW,
 ];

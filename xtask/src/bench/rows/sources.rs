@@ -8,6 +8,8 @@ pub(super) mod changes;
 pub(super) mod latency;
 /// SQLite: from commit to subscriber, and what waiting costs.
 pub(super) mod sqlite;
+/// DynamoDB: first copy, records of streams, and what waiting costs.
+pub(super) mod dynamodb;
 /// `pg_recvlogical`, and the stamps it prints.
 mod decoded;
 
