@@ -154,6 +154,8 @@ pub struct Taken {
     pub shard: ShardId,
     /// Its records; none where only its end is news.
     pub records: Vec<Record>,
+    /// Whether only the last of each item counts: those before it were taken before.
+    pub replay: bool,
     /// What is to be noted of it.
     pub noted: Noted,
 }
@@ -201,6 +203,9 @@ struct Shard {
     skip: bool,
     /// The newest record's time, by the service's clock.
     newest: Millis,
+    /// Whether it gives what was given before: until it has nothing new, what it gives is kept, and taken at once.
+    replays: bool,
+    kept: Vec<Record>,
     /// Whether its last answer was of this moment.
     level: bool,
     /// Empty answers in a row since the mark, and when the first came.
@@ -263,7 +268,9 @@ impl Shards {
         let mut shards = Self { first: false, ..Self::new(pace, since) };
         let shard = |(id, noted): (ShardId, Noted)| {
             let (parent, former) = if noted.orphan { (None, noted.parent) } else { (noted.parent, None) };
-            (id, Shard { former, ..Shard::new(parent, noted.cursor) })
+            // A time is no place: what came shortly before it comes again.
+            let replays = matches!(noted.cursor, Cursor::Since(_));
+            (id, Shard { former, replays, ..Shard::new(parent, noted.cursor) })
         };
         shards.shards = noted.into_iter().map(shard).collect();
         shards.begin_children();
@@ -296,6 +303,7 @@ impl Shards {
             Work::Ready(iterator) => Ask::Records(id, iterator),
             _ => {
                 let start = shard.start(timestamps);
+                shard.kept.clear();
                 shard.skip = start == Start::Horizon && since > 0 && matches!(shard.cursor, Cursor::Since(_));
                 Ask::Iterator(id, start)
             }
@@ -679,6 +687,8 @@ impl Shard {
             gone: false,
             skip: false,
             newest: 0,
+            replays: false,
+            kept: Vec::new(),
             level: false,
             empty: 0,
             empty_since: 0,
@@ -714,9 +724,9 @@ impl Shard {
         self.newest = records.iter().filter_map(|record| record.time).max().unwrap_or(0).max(self.newest);
         // How far it is behind nobody says but the age of what it gives.
         self.level = records.last().and_then(|last| last.time).is_none_or(|time| time + LEVEL_MS >= now);
-        if let Some(last) = records.last() {
+        let last = records.last().map(|last| Cursor::After(last.sequence.clone()));
+        if last.is_some() {
             (self.empty, self.due) = (0, now + pace.busy);
-            self.cursor = Cursor::After(last.sequence.clone());
         } else {
             if self.empty == 0 {
                 self.empty_since = now;
@@ -727,6 +737,23 @@ impl Shard {
         if self.skip {
             records.retain(|record| record.time.is_none_or(|time| time >= since));
         }
+        let replay = self.replays;
+        if replay {
+            self.kept.append(&mut records);
+            // What is younger was not there when it was begun.
+            let young = self.newest > since + REPLAY_MS;
+            let over = young || self.empty >= EMPTY_MIN || next.is_none() || self.kept.len() >= REPLAY_MAX;
+            if let Some(next) = next.clone().filter(|_| !over) {
+                (self.work, self.level) = (Work::Ready(next), false);
+                return Outcome::Nothing;
+            }
+            self.replays = false;
+            records = std::mem::take(&mut self.kept);
+            if let Some(last) = records.last() {
+                self.cursor = Cursor::After(last.sequence.clone());
+            }
+        }
+        self.cursor = last.unwrap_or_else(|| self.cursor.clone());
         match next {
             Some(next) if records.is_empty() => {
                 self.work = Work::Ready(next);
@@ -737,7 +764,7 @@ impl Shard {
                     self.cursor = Cursor::Done;
                 }
                 self.work = Work::Commits(next);
-                Outcome::Take(Taken { shard: id.clone(), records, noted: self.noted() })
+                Outcome::Take(Taken { shard: id.clone(), records, replay, noted: self.noted() })
             }
         }
     }
@@ -760,6 +787,10 @@ fn backoff(failures: u32, chance: u64) -> Millis {
 
 /// Shards of a stream at once; a table of 10,000 partitions has as many that are open.
 pub const SHARDS_MAX: usize = 65_536;
+// A shard is begun at a time this much later than the one it is begun from, at most: times of records are approximate.
+const REPLAY_MS: Millis = 120_000;
+// Records of a replay that are taken at once: a minute of what a shard is written, at its bound of 1,000 a second.
+const REPLAY_MAX: usize = 60_000;
 // A record this much newer than a moment was written after it: its time is approximate.
 const NEWER_MS: Millis = 1_000;
 // So many empty answers in a row, at least.

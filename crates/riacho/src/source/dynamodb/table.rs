@@ -23,7 +23,11 @@ use riacho_core::{
     },
     time::Millis,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// A table that is read.
 pub(super) struct Table {
@@ -114,12 +118,30 @@ impl Table {
         (sink, service): (&Sink, Millis),
         batch: &mut Batch,
     ) -> Result<(), Fault> {
-        let Taken { shard, records, noted } = taken;
+        let Taken { shard, mut records, replay, noted } = taken;
+        if replay {
+            self.keep_last(&mut records)?;
+        }
         let label = self.label.clone();
         self.take_records((at, &label), &records, (sink, service), batch).await?;
         let name = notes::shard_name(&self.of.origin, &shard);
         batch.notes.push(sink.noted(&name, notes::of_shard(&noted)));
         batch.shards.push((at, shard));
+        Ok(())
+    }
+
+    // Of the records of each item the last: those before it may be older than our row, and are not to be seen again.
+    fn keep_last(&self, records: &mut Vec<Record>) -> Result<(), Fault> {
+        let mut known = HashSet::new();
+        let mut last = Vec::with_capacity(records.len());
+        for record in records.drain(..).rev() {
+            let key = self.whom.keys.text(&record.keys).map_err(|err| unkeyed(&self.of.origin, &err))?;
+            if known.insert(key) {
+                last.push(record);
+            }
+        }
+        last.reverse();
+        *records = last;
         Ok(())
     }
 

@@ -75,9 +75,6 @@ impl Scene {
         let mut scene =
             Self { fake, random, views, lies, version: 0, closed, read, done, of_round: Vec::new() };
         (0..30).for_each(|_| scene.write());
-        // Where there are no iterators of times, a shard without news since the first start is read again, after a restart,
-        // from a minute before that start: what was written in that minute would be seen to go back, and forth again.
-        scene.fake.advance(Duration::from_secs(120));
         scene
     }
 

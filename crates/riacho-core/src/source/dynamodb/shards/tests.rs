@@ -444,6 +444,8 @@ fn random_stream(seed: u64) {
     let mut shards = if whole { Shards::whole(PACE) } else { Shards::new(PACE, since) };
     let mut noted: BTreeMap<ShardId, Noted> = BTreeMap::new();
     let mut applied: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    let mut read: BTreeSet<u64> = BTreeSet::new();
+    let number = |record: &Record| record.sequence.to_string().parse::<u64>().unwrap();
     let mut captured_at: Option<u64> = whole.then_some(0);
     let mut gap = false;
     let mut now = stream.now;
@@ -493,12 +495,24 @@ fn random_stream(seed: u64) {
             Outcome::StreamGone => panic!("seed {seed}: the stream is there"),
             Outcome::Gap(_) => gap = true,
             Outcome::Take(taken) => {
-                for record in &taken.records {
+                // Of what comes again only the last of each item counts.
+                let mut seen = BTreeSet::new();
+                let mut records = taken.records.clone();
+                read.extend(taken.records.iter().map(number));
+                if taken.replay {
+                    records = records
+                        .into_iter()
+                        .rev()
+                        .filter(|record| seen.insert(format!("{:?}", record.keys)))
+                        .collect();
+                    records.reverse();
+                }
+                for record in &records {
                     let key: u64 = match record.keys.get("k") {
                         Some(Attribute::N(number)) => number.to_string().parse().unwrap(),
                         other => panic!("{other:?}"),
                     };
-                    applied.entry(key).or_default().push(record.sequence.to_string().parse().unwrap());
+                    applied.entry(key).or_default().push(number(record));
                 }
                 // A crash between the two is a restart without either.
                 noted.insert(taken.shard.clone(), taken.noted);
@@ -519,12 +533,9 @@ fn random_stream(seed: u64) {
     }
     let from = captured_at.expect("it is captured in the end");
     if !gap {
-        let read: BTreeSet<u64> = applied.values().flatten().copied().collect();
         let written = stream.shards.iter().flat_map(|kept| &kept.records);
-        let missing: Vec<u64> = written
-            .map(|record| record.sequence.to_string().parse().unwrap())
-            .filter(|sequence| *sequence > from && !read.contains(sequence))
-            .collect();
+        let missing: Vec<u64> =
+            written.map(number).filter(|sequence| *sequence > from && !read.contains(sequence)).collect();
         assert!(missing.is_empty(), "seed {seed}: {missing:?} were lost silently, captured at {from}");
     }
     assert!(gap || !trims || applied.values().all(|sequences| !sequences.is_empty()));
