@@ -640,6 +640,12 @@ fn a_source_of_dynamodb_that_cannot_be_is_refused_with_what_is_wrong() {
             "say which rows they want with `where`",
         ),
         ("tables = [{ table = \"t\", key = [\"a\", \"b\", \"c\"] }]".to_owned(), "hash first"),
+        ("tables = [\"t\", \"t\"]".to_owned(), "`t` and `t` are the same table"),
+        ("tables = [{ table = \"t\", as = \"u\" }, \"u\"]".to_owned(), "or called the same"),
+        (
+            format!("{tables}\naccess_key_id = \"AKIA\""),
+            "only one of `access_key_id` and `secret_access_key`",
+        ),
         (format!("{tables}\nchanges = \"ingest\""), needs),
         (format!("{tables}\nchanges = \"both\""), needs),
         (format!("{tables}\nsnapshot = \"import\""), needs),

@@ -2,6 +2,15 @@
 
 use super::{Shop, put, source};
 use crate::support::dynamodb::{Fake, Keys, View};
+use riacho::{
+    clock,
+    source::{
+        Database,
+        dynamodb::{Push, Pushed, Took},
+        settings::{Changes, Secret},
+    },
+};
+use riacho_core::source::dynamodb::record::lambda_records;
 use serde_json::json;
 use std::time::Duration;
 
@@ -114,4 +123,40 @@ async fn without_timestamps_quiet_shards_are_not_read_anew_from_the_scan_on() {
     let mut page = page.reopen(shop.server(), "/tables/orders").await;
     put(&fake, "a", 2);
     page.until(json!({"a": {"id": "a", "n": 2}})).await;
+}
+
+/// A function is called again, or late, with what a scan has already.
+#[tokio::test]
+async fn what_a_scan_has_takes_no_row_back() {
+    let fake = Fake::start().await;
+    fake.create_table("orders", Keys::ID, Some(View::NewAndOldImages), 1);
+    put(&fake, "a", 2);
+    let mut settings = source(&fake.endpoint(), &["orders"]);
+    if let Database::DynamoDb(dynamodb) = &mut settings.database {
+        dynamodb.changes = Changes::Ingest;
+        dynamodb.secret = Some(Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()));
+    }
+    let shop = Shop::with(settings).await;
+    let mut page = shop.read("orders").await;
+    page.until(json!({"a": {"id": "a", "n": 2}})).await;
+    let (now, arn) = (clock::now() / 1000, fake.stream_arn("orders").unwrap());
+    let record = |n: u32, seconds: u64| {
+        json!({
+            "eventID": n.to_string(), "eventName": "MODIFY", "eventSource": "aws:dynamodb", "eventSourceARN": arn,
+            "dynamodb": {
+                "ApproximateCreationDateTime": seconds, "SequenceNumber": format!("{n}00"),
+                "StreamViewType": "NEW_AND_OLD_IMAGES", "Keys": {"id": {"S": "a"}},
+                "NewImage": {"id": {"S": "a"}, "n": {"N": n.to_string()}},
+            },
+        })
+    };
+    let event = json!({"Records": [record(1, now - 600), record(3, now + 60)]});
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let records = lambda_records(event.to_string().as_bytes()).unwrap();
+    let push = Push { what: Pushed::Records(records), answer };
+    shop.sources.door("shop").unwrap().pushes.send(push).await.unwrap();
+    assert_eq!(answered.await.unwrap(), Ok(Took { taken: 2, failed: None }));
+    page.until(json!({"a": {"id": "a", "n": 3}})).await;
+    let told = page.operations().into_iter().filter(|(operation, _)| operation == "update").count();
+    assert_eq!(told, 1, "{:?}", page.operations());
 }
